@@ -1,0 +1,84 @@
+# Everything a newcomer runs. Python >= 3.11 and make are all that must be there; `make setup` brings the rest.
+
+PYTHON ?= python3
+TOOLS  := .tools
+VENV   := .venv
+BIN    := $(VENV)/bin
+# A uv that is already installed serves as well as ours, as long as it can read the requirement files.
+UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
+DEV    := requirements/dev.txt
+STAMP  := $(VENV)/.installed
+DATA   ?= .skatestock
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test test-all test-kills check fmt lint types contracts bench migration lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(TOOLS)/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "SkateStock needs Python 3.11 or newer; '$(PYTHON)' is older. Try: make PYTHON=python3.12"; exit 1; }
+	@echo "Fetching uv, which fetches everything else ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    --target $(TOOLS) -r requirements/uv.txt 2>$(TOOLS).log \
+	  || { $(PYTHON) -m venv $(TOOLS)/venv && \
+	       $(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt && \
+	       mkdir -p $(TOOLS)/bin && ln -sf ../venv/bin/uv $@; } \
+	  || { cat $(TOOLS).log; echo "Neither pip nor venv works here. On Debian: apt-get install python3-venv"; exit 1; }
+	@rm -f $(TOOLS).log
+
+$(STAMP): $(DEV) pyproject.toml | $(UV)
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) --no-python-downloads $(VENV)
+	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python $(DEV)
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+setup: $(STAMP) ## Create the environment with every locked dependency
+
+demo: $(STAMP) ## Run five replica shops through the whole platform, with a week of history
+	@$(BIN)/skatestock demo --data $(DATA)/demo
+
+run: $(STAMP) ## Run the whole platform on the live shops
+	@$(BIN)/skatestock up --data $(DATA)/live
+
+test: $(STAMP) ## Run all tests (what is not installed here is skipped, with a word on what to install)
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
+
+test-kills: $(STAMP) ## Run the full campaign of at least 100 SIGKILLs against the ground truth
+	@SKATESTOCK_TEST_KILLS=100 $(BIN)/pytest -q -m kills --timeout 3600 tests/e2e
+
+check: lint types contracts ## Run every static check
+
+fmt: $(STAMP) ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet .
+
+lint: $(STAMP) ## Check format and lint
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+
+types: $(STAMP) ## Check types strictly
+	@$(BIN)/mypy
+
+contracts: $(STAMP) ## Check that the rooms import each other in one direction only
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure speed, each figure beside its limit of the same run
+	@$(BIN)/python -m benchmarks
+
+migration: $(STAMP) ## Start a new migration: make migration NAME=add_something
+	@test -n "$(NAME)" || { echo "Say what it does: make migration NAME=add_something"; exit 2; }
+	@$(BIN)/python -m skatestock.database.migrations.new "$(NAME)"
+
+lock: | $(UV) ## Resolve the requirement files anew, with hashes, for every platform
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded \
+	    pyproject.toml --output-file requirements/runtime.txt $(LOCKFLAGS)
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --group dev \
+	    pyproject.toml --constraint requirements/runtime.txt --output-file $(DEV) $(LOCKFLAGS)
+
+clean: ## Remove the environment, caches and the data of demo and live runs
+	@if [ -x $(BIN)/skatestock ] && [ -d $(DATA) ]; then for folder in $(DATA)/*/; do $(BIN)/skatestock down --remove --data "$$folder" || exit 1; done; fi
+	rm -rf $(VENV) $(TOOLS) $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

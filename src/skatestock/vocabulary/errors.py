@@ -1,0 +1,9 @@
+"""The root of every error of ours."""
+
+
+class SkateStockError(Exception):
+    """The root of every error that SkateStock raises on purpose: its message is written for a person."""
+
+
+class InvalidValueError(SkateStockError, ValueError):
+    """A value from outside that our vocabulary cannot express."""
