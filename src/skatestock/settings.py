@@ -1,0 +1,108 @@
+"""Typed settings from the environment and one optional TOML file; docs/CONFIGURATION.md lists them."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from skatestock.vocabulary.errors import SkateStockError
+
+PREFIX = "SKATESTOCK_"
+# Read elsewhere (the tests' own switches, the file itself), so no setting of ours.
+_NOT_SETTINGS = ("SKATESTOCK_TEST_", "SKATESTOCK_CONFIG")
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class SettingsError(SkateStockError):
+    """A setting is unknown, malformed or missing: the process does not start with a guess."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set; a setting `x_y` is `SKATESTOCK_X_Y` in the environment."""
+
+    environment: Literal["development", "production"] = "development"
+    data: str = ".skatestock/live"
+    """The folder of embedded servers, logs and secrets, created with access for its owner only."""
+    database_url: str | None = None
+    """An external PostgreSQL 15 or newer; without it the embedded one runs."""
+    redis_url: str | None = None
+    """An external Redis 7 or Valkey; without it the embedded one runs."""
+    postgres_bin: str | None = None
+    """A folder with the programs of PostgreSQL 15 or newer, instead of the wheel's."""
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8000
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = False
+    crawl_contact: str | None = None
+    """A URL or address that shop owners can write to; part of the User-Agent."""
+    crawl_concurrency: Positive = 5
+    """Shops that one crawl process visits at once."""
+    crawl_spacing_seconds: Annotated[float, msgspec.Meta(ge=2)] = 2.0
+    """Between two requests to one shop, across all processes."""
+    lease_seconds: Positive = 60
+    """How long a crawl may go without a heartbeat before another process may take it over."""
+    ingest_batch: Positive = 2000
+    """Records that ingest stores in one transaction, at most."""
+    log_retention_days: Positive = 14
+    shops_file: str | None = None
+    """A TOML file of shops instead of the five that come with SkateStock."""
+
+    @property
+    def data_folder(self) -> Path:
+        """Return the data folder as an absolute path."""
+        return Path(self.data).expanduser().absolute()
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read settings from the TOML file that SKATESTOCK_CONFIG names, then the environment, then overrides.
+
+    Overrides that are None count as not given. Raises SettingsError naming the setting at fault, and in
+    production for each one that must be set there.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = _read_file(environ.get("SKATESTOCK_CONFIG"))
+    values |= {
+        name.removeprefix(PREFIX).lower(): text
+        for name, text in environ.items()
+        if name.startswith(PREFIX) and not name.startswith(_NOT_SETTINGS) and text != ""
+    }
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    unknown = sorted(values.keys() - set(Settings.__struct_fields__))
+    if unknown:
+        raise SettingsError(
+            f"there is no setting {', '.join(unknown)} (in the environment with the prefix {PREFIX}); "
+            "see docs/CONFIGURATION.md"
+        )
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"a setting is malformed: {error}") from error
+    return _check_production(settings)
+
+
+def _read_file(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error}") from error
+
+
+def _check_production(settings: Settings) -> Settings:
+    if settings.environment != "production":
+        return settings
+    missing = [
+        PREFIX + name.upper()
+        for name in ("database_url", "redis_url", "crawl_contact")
+        if not getattr(settings, name)
+    ]
+    if missing:
+        raise SettingsError(f"production needs {', '.join(missing)}: nothing secret has a default")
+    return settings

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skatestock.settings import Settings, SettingsError, load_settings
+
+
+def test_without_anything_set_the_embedded_parts_run() -> None:
+    settings = load_settings({})
+    assert settings.database_url is None
+    assert settings.redis_url is None
+    assert settings.environment == "development"
+
+
+def test_the_environment_wins_over_the_file_and_an_override_over_both(tmp_path: Path) -> None:
+    file = tmp_path / "skatestock.toml"
+    file.write_text('api_port = 1111\ningest_batch = 7\nlog_level = "debug"\n')
+    settings = load_settings(
+        {"SKATESTOCK_CONFIG": str(file), "SKATESTOCK_API_PORT": "2222", "SKATESTOCK_INGEST_BATCH": "8"},
+        ingest_batch=9,
+        data=None,
+    )
+    assert (settings.api_port, settings.ingest_batch, settings.log_level) == (2222, 9, "debug")
+    assert settings.data == Settings().data
+
+
+def test_production_refuses_to_start_without_its_secrets_and_names_each() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"SKATESTOCK_ENVIRONMENT": "production", "SKATESTOCK_REDIS_URL": "redis://cache"})
+    assert "SKATESTOCK_DATABASE_URL" in str(caught.value)
+    assert "SKATESTOCK_CRAWL_CONTACT" in str(caught.value)
+    assert "SKATESTOCK_REDIS_URL" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SKATESTOCK_API_PORT", "65536"),
+        ("SKATESTOCK_API_PORT", "http"),
+        ("SKATESTOCK_CRAWL_SPACING_SECONDS", "1.9"),
+        ("SKATESTOCK_INGEST_BATCH", "0"),
+        ("SKATESTOCK_LOG_LEVEL", "loud"),
+        ("SKATESTOCK_ENVIRONMENT", "staging"),
+    ],
+)
+def test_a_senseless_value_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=name.removeprefix("SKATESTOCK_").lower() + "|Invalid|Expected"):
+        load_settings({name: text})
+
+
+def test_an_unknown_setting_is_an_error_because_it_is_mostly_a_slip() -> None:
+    with pytest.raises(SettingsError, match="api_prot"):
+        load_settings({"SKATESTOCK_API_PROT": "80"})
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"api_port = ", b"[[x]]\ny=1"])
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError):
+        load_settings({"SKATESTOCK_CONFIG": str(file)})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml"):
+        load_settings({"SKATESTOCK_CONFIG": str(tmp_path / "none.toml")})
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Settings.__struct_fields__)), st.text(max_size=20)))
+def test_any_text_is_a_setting_or_a_settings_error(values: dict[str, str]) -> None:
+    try:
+        load_settings({f"SKATESTOCK_{name.upper()}": text for name, text in values.items()})
+    except SettingsError as error:
+        assert str(error)
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "CONFIGURATION.md").read_text()
+    documented = {
+        line.split("`")[1].removeprefix("SKATESTOCK_").lower()
+        for line in page.splitlines()
+        if line.startswith("| `SKATESTOCK_") and "SKATESTOCK_CONFIG" not in line and "SKATESTOCK_TEST_" not in line
+    }
+    assert documented == set(Settings.__struct_fields__)
