@@ -61,7 +61,7 @@ class PartitionLag(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Handle = Callable[[Connection, Batch], Awaitable[None]]
-"""Writes what a batch says through the given connection, inside the transaction that also moves the offset."""
+"""Writes what a batch says through the given connection, in the transaction that also moves the offset."""
 
 
 class Consumer(Protocol):

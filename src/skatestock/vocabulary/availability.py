@@ -6,8 +6,8 @@ from enum import StrEnum
 class Availability(StrEnum):
     """What is known of one offer's stock.
 
-    `UNKNOWN` where a shop says nothing and nothing is guessed. `GONE` is a conclusion, never an observation: the
-    listing was delisted, or is offered without this variant.
+    `UNKNOWN` where a shop says nothing and nothing is guessed. `GONE` is a conclusion, never an observation:
+    the listing was delisted, or is offered without this variant.
     """
 
     IN_STOCK = "in_stock"

@@ -26,7 +26,7 @@ def to_slug(text: str) -> str:
     """
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     slug = _NOT_SLUG.sub("-", ascii_text.casefold()).strip("-")[:80].strip("-")
-    return slug or "x-" + sha256(text.encode()).hexdigest()[:12]
+    return slug or "x-" + sha256(text.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def check_identifier(text: str) -> str:

@@ -7,11 +7,14 @@ from typing import NamedTuple
 from skatestock.vocabulary.errors import InvalidValueError
 
 # ISO 4217 (list one, 2026): the currencies whose minor unit is not a hundredth.
-_EXPONENTS = (
-    dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0)
-    | dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3)
-    | dict.fromkeys("CLF UYW".split(), 4)
-)
+_WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
+_TEN_THOUSANDTHS = "CLF UYW"
+_EXPONENTS = {
+    currency: exponent
+    for exponent, currencies in ((0, _WHOLE), (3, _THOUSANDTHS), (4, _TEN_THOUSANDTHS))
+    for currency in currencies.split()
+}
 _CURRENCY = re.compile(r"[A-Z]{3}\Z")
 
 MAX_MINOR = 2**53
@@ -59,3 +62,13 @@ class Money(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.to_decimal():f} {self.currency}"
+
+
+def discount_percent(price_minor: int, compare_at_minor: int | None) -> int | None:
+    """Compute the whole percent, rounded down, that a price lies below its own offer's compare-at price.
+
+    None where there is no discount: the compare-at price is missing, zero or not above the price.
+    """
+    if compare_at_minor is None or compare_at_minor <= price_minor or price_minor < 0:
+        return None
+    return 100 * (compare_at_minor - price_minor) // compare_at_minor

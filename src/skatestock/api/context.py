@@ -1,0 +1,17 @@
+"""What every endpoint is given: the database and what the process was started with."""
+
+from typing import NamedTuple
+
+from skatestock.api.connections import Database
+from skatestock.vocabulary.time import Clock
+
+
+class Context(NamedTuple):
+    """The parts that endpoints work with; one per process."""
+
+    database: Database
+    version: str
+    newest_revision: str
+    demo: bool
+    stale_after_seconds: int
+    clock: Clock

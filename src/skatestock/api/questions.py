@@ -1,0 +1,174 @@
+"""The query parameters of each endpoint, and how they are read from an address.
+
+A question is strict: an unknown parameter, a repeated one that takes one value, or a value outside its bounds
+is an error that names it. The OpenAPI document is made from the same structs.
+"""
+
+import re
+from functools import cache
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from skatestock.api.errors import InvalidParameterError, InvalidRequestError, UnknownParameterError
+from skatestock.api.schemas import InvalidParameter, ShopSlug
+
+_MAX_FIELDS = 100
+_INTEGER = re.compile(r"-?[0-9]{1,30}\Z")
+_FLAGS = {"true": True, "false": False}
+
+_Question = TypeVar("_Question", bound=Struct)
+
+Shops = Annotated[
+    tuple[ShopSlug, ...],
+    Meta(
+        description="Only what these shops have; repeat it for several. A shop that we do not know has "
+        "nothing.",
+        examples=[["black-sheep"]],
+        max_length=20,
+    ),
+]
+
+
+class NoQuestion(Struct, frozen=True, kw_only=True):
+    """Nothing to ask."""
+
+
+class ProductsQuestion(Struct, frozen=True, kw_only=True):
+    """Which products to list."""
+
+    shop: Shops = ()
+    search: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\u0000]*[^\u0000\s][^\u0000]*$")]
+        | UnsetType,
+        Meta(
+            description="Only products of which one listing has all these words, or parts of words, in its "
+            "title, name or brand, in any order and without regard to case and accents.",
+            examples=["busenitz vulc"],
+        ),
+    ] = UNSET
+    in_stock: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="`true`: only what can be bought now, at the shops asked for. `false`: only what "
+            "cannot.",
+            examples=[True],
+        ),
+    ] = UNSET
+    include_delisted: Annotated[
+        bool, Meta(description="Also what the shops do not list any more.", examples=[False])
+    ] = False
+    page: Annotated[int, Meta(description="Which page, from 1.", examples=[1], ge=1, le=1_000_000)] = 1
+    limit: Annotated[
+        int, Meta(description="How many products a page holds.", examples=[24], ge=1, le=100)
+    ] = 24
+
+
+class HistoryQuestion(Struct, frozen=True, kw_only=True):
+    """Which part of a product's history."""
+
+    days: Annotated[int, Meta(description="How many days back from now.", examples=[90], ge=1, le=3650)] = 90
+    shop: Shops = ()
+
+
+def parse_question(kind: type[_Question], query: bytes) -> _Question:
+    """Read a question from an address's query.
+
+    Raises InvalidRequestError for what is no query at all, UnknownParameterError and InvalidParameterError,
+    each naming every parameter at fault.
+    """
+    given = _gather(query)
+    readers = _readers(kind)
+    unknown = [name for name in given if name not in readers]
+    if unknown:
+        raise _unknown_parameters(unknown, readers)
+    values: dict[str, Any] = {}
+    errors: list[InvalidParameter] = []
+    for name, texts in given.items():
+        try:
+            values[name] = readers[name].read(texts)
+        except ValueError as error:
+            errors.append(InvalidParameter(parameter=name, message=str(error)))
+    if errors:
+        raise InvalidParameterError(
+            "; ".join(f"{error.parameter} {error.message}" for error in errors), errors=errors
+        )
+    return kind(**values)
+
+
+def parse_product_id(text: str) -> int | None:
+    """Read a product's id from a path; None for what cannot be one."""
+    if not re.fullmatch(r"[1-9][0-9]{0,18}", text):
+        return None
+    number = int(text)
+    return number if number < 2**63 else None
+
+
+class _Reader:
+    """Reads the values that one parameter was given."""
+
+    def __init__(self, declared: msgspec.inspect.Field, annotation: Any) -> None:
+        kind = _unwrap(declared.type)
+        self._annotation = annotation
+        self._many = isinstance(kind, msgspec.inspect.VarTupleType)
+        self._integer = isinstance(kind, msgspec.inspect.IntType)
+        self._flag = isinstance(kind, msgspec.inspect.BoolType)
+
+    def read(self, texts: list[str]) -> Any:
+        """Return the typed value; raises ValueError with a message that follows the parameter's name."""
+        if not self._many and len(texts) > 1:
+            raise ValueError(f"takes one value and was given {len(texts)}")
+        given = texts if self._many else self._read_one(texts[0])
+        try:
+            return msgspec.convert(given, self._annotation)
+        except msgspec.ValidationError as error:
+            reason = re.split(r", got | - at ", str(error))[0].replace("Expected", "expected")
+            raise ValueError(f"{reason}, got {_shorten(texts)}") from error
+
+    def _read_one(self, text: str) -> str | int | bool:
+        if self._integer and _INTEGER.match(text):
+            return int(text)
+        return _FLAGS.get(text, text) if self._flag else text
+
+
+@cache
+def _readers(kind: type[Struct]) -> dict[str, _Reader]:
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType)
+    annotations = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    return {field.name: _Reader(field, annotations[field.name]) for field in info.fields}
+
+
+def _unwrap(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return _unwrap(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return _unwrap(kind.types[0])
+    return kind
+
+
+def _gather(query: bytes) -> dict[str, list[str]]:
+    try:
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"the query must be percent-encoded UTF-8 with at most {_MAX_FIELDS} parameters"
+        ) from error
+    gathered: dict[str, list[str]] = {}
+    for name, text in pairs:
+        gathered.setdefault(name, []).append(text)
+    return gathered
+
+
+def _unknown_parameters(unknown: list[str], readers: dict[str, _Reader]) -> UnknownParameterError:
+    known = f"use {', '.join(readers)}" if readers else "this endpoint has none"
+    return UnknownParameterError(
+        f"there is no parameter {', '.join(_shorten([name]) for name in unknown)}; {known}",
+        errors=[InvalidParameter(parameter=name[:60], message=f"unknown; {known}") for name in unknown],
+    )
+
+
+def _shorten(texts: list[str]) -> str:
+    return ", ".join(ascii(text if len(text) <= 60 else f"{text[:60]}…") for text in texts[:3])

@@ -1,0 +1,407 @@
+"""Records what a batch has changed in the loaded states: set-based statements, and COPY for what is new."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from skatestock.catalog.commands import ensure_brands
+from skatestock.catalog.model import ListingState, OfferState, PricePoint, ShopState
+from skatestock.database.partitions import ensure_month_partitions
+from skatestock.database.pool import Connection
+from skatestock.vocabulary.category import read_category
+from skatestock.vocabulary.identifiers import to_slug
+
+_RECORD_CRAWLS = """
+INSERT INTO crawls (shop_id, crawl_id, started_at, completed_at, complete, reason, detail, pages, requests,
+    listings_seen, changed, rejected)
+SELECT * FROM unnest($1::int[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bool[], $6::text[],
+    $7::text[], $8::int[], $9::int[], $10::int[], $11::int[], $12::int[])
+ON CONFLICT (crawl_id) DO UPDATE SET
+    started_at = EXCLUDED.started_at, completed_at = EXCLUDED.completed_at, complete = EXCLUDED.complete,
+    reason = EXCLUDED.reason, detail = EXCLUDED.detail, pages = EXCLUDED.pages, requests = EXCLUDED.requests,
+    listings_seen = EXCLUDED.listings_seen, changed = EXCLUDED.changed, rejected = EXCLUDED.rejected
+WHERE crawls.shop_id = EXCLUDED.shop_id
+"""
+
+_TOUCH_LISTINGS = """
+UPDATE listings SET seen_at = new.seen_at, missed = new.missed, delisted_at = new.delisted_at
+FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[], $4::timestamptz[])
+    AS new (id, seen_at, missed, delisted_at)
+WHERE listings.id = new.id
+"""
+
+_OBSERVE_LISTINGS = """
+UPDATE listings SET seen_at = new.seen_at, missed = new.missed, delisted_at = new.delisted_at,
+    observed_at = new.observed_at, fingerprint = new.fingerprint, parser = new.parser,
+    parser_version = new.parser_version
+FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[], $4::timestamptz[], $5::timestamptz[],
+    $6::bytea[], $7::text[], $8::int[])
+    AS new (id, seen_at, missed, delisted_at, observed_at, fingerprint, parser, parser_version)
+WHERE listings.id = new.id
+"""
+
+_REWORD_LISTINGS = """
+UPDATE listings SET url = new.url, handle = new.handle, title = new.title, name = new.name,
+    vendor = new.vendor, brand = new.brand, colourway = new.colourway, product_type = new.product_type,
+    image_url = new.image_url
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+    $8::text[], $9::text[], $10::text[])
+    AS new (id, url, handle, title, name, vendor, brand, colourway, product_type, image_url)
+WHERE listings.id = new.id
+"""
+
+# A product that several listings share is named by what joined them, not by any one of them.
+_REWORD_PRODUCTS = """
+UPDATE products SET name = new.name, brand_id = new.brand_id, colourway = new.colourway,
+    category_id = (SELECT c.id FROM categories c WHERE c.slug = new.category)
+FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::text[])
+    AS new (id, name, brand_id, category, colourway)
+WHERE products.id = new.id AND (SELECT count(*) FROM listings l WHERE l.product_id = new.id) = 1
+"""
+
+_MOVE_OFFERS = """
+UPDATE offers SET price_minor = new.price_minor, compare_at_minor = new.compare_at_minor,
+    availability = new.availability, since_at = new.since_at
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[])
+    AS new (id, price_minor, compare_at_minor, availability, since_at)
+WHERE offers.id = new.id
+"""
+
+_HOLD_OFFERS = """
+UPDATE offers SET held_price_minor = new.held_price_minor, held_compare_at_minor = new.held_compare_at_minor,
+    held_at = new.held_at, held_crawl_id = new.held_crawl_id
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[])
+    AS new (id, held_price_minor, held_compare_at_minor, held_at, held_crawl_id)
+WHERE offers.id = new.id
+"""
+
+_REWORD_OFFERS = """
+UPDATE offers SET title = new.title, options = new.options, sku = new.sku, position = new.position
+FROM unnest($1::bigint[], $2::text[], $3::jsonb[], $4::text[], $5::smallint[])
+    AS new (id, title, options, sku, position)
+WHERE offers.id = new.id
+"""
+
+_REVISE_POINTS = """
+UPDATE price_points SET price_minor = new.price_minor, compare_at_minor = new.compare_at_minor,
+    availability = new.availability, changes = string_to_array(new.changes, ',')
+FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::text[], $6::text[])
+    AS new (offer_id, observed_at, price_minor, compare_at_minor, availability, changes)
+WHERE price_points.offer_id = new.offer_id AND price_points.observed_at = new.observed_at
+"""
+
+_RECORD_REJECTED = """
+INSERT INTO rejected_observations
+    (shop_id, crawl_id, ordinal, listing_id, reason, detail, position, excerpt, rejected_at)
+SELECT * FROM unnest($1::int[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
+    $8::text[], $9::timestamptz[])
+ON CONFLICT (crawl_id, ordinal) DO NOTHING
+"""
+
+_PRODUCT_COLUMNS = ("id", "name", "brand_id", "category_id", "colourway", "created_at")
+_LISTING_COLUMNS = (
+    *("id", "shop_id", "listing_id", "product_id", "url", "handle", "title", "name", "vendor", "brand"),
+    *("colourway", "product_type", "image_url", "currency", "fingerprint", "parser", "parser_version"),
+    *("first_seen_at", "observed_at", "seen_at", "missed", "delisted_at"),
+)
+_OFFER_COLUMNS = (
+    *(
+        "id",
+        "listing_id",
+        "offer_id",
+        "title",
+        "options",
+        "sku",
+        "position",
+        "price_minor",
+        "compare_at_minor",
+    ),
+    *("availability", "since_at", "held_price_minor", "held_compare_at_minor", "held_at", "held_crawl_id"),
+)
+_POINT_COLUMNS = (
+    *("offer_id", "observed_at", "price_minor", "compare_at_minor", "availability", "changes", "crawl_id"),
+)
+
+_NO_HOLD = (None, None, None, None)
+_slug_of_brand = lru_cache(maxsize=4096)(to_slug)
+
+Row = tuple[Any, ...]
+
+
+class _Changed(NamedTuple):
+    """What must be written, sorted by how."""
+
+    new_listings: list[tuple[int, ListingState]]
+    observed: list[ListingState]
+    touched: list[ListingState]
+    reworded: list[ListingState]
+    new_offers: list[tuple[ListingState, OfferState]]
+    moved_offers: list[OfferState]
+    held_offers: list[OfferState]
+    reworded_offers: list[OfferState]
+    new_points: list[tuple[OfferState, PricePoint]]
+    revised_points: list[tuple[OfferState, PricePoint]]
+
+
+async def record_shop_states(connection: Connection, shops: Iterable[ShopState]) -> list[PricePoint]:
+    """Write everything that has changed since the states were loaded; returns the price points that are new.
+
+    The states are spent afterwards: load them again for the next batch.
+    """
+    shops = list(shops)
+    changed = _collect_changes(shops)
+    await _record_crawls(connection, shops)
+    await _add_listings(connection, changed.new_listings)
+    await _add_offers(connection, changed.new_offers)
+    await _update_listings(connection, changed)
+    await _update_offers(connection, changed)
+    await _record_points(connection, changed)
+    await _record_rejected(connection, shops)
+    return [point for _, point in changed.new_points]
+
+
+def _collect_changes(shops: Iterable[ShopState]) -> _Changed:
+    changed = _Changed([], [], [], [], [], [], [], [], [], [])
+    for shop in shops:
+        for listing in shop.listings.values():
+            _collect_listing(changed, shop.id, listing)
+            for offer in listing.offers.values():
+                _collect_offer(changed, listing, offer)
+    return changed
+
+
+def _collect_listing(changed: _Changed, shop_id: int, listing: ListingState) -> None:
+    if not listing.id:
+        changed.new_listings.append((shop_id, listing))
+        return
+    if listing.sighting is not None:
+        changed.observed.append(listing)
+    elif listing.touched:
+        changed.touched.append(listing)
+    if listing.words_changed:
+        changed.reworded.append(listing)
+
+
+def _collect_offer(changed: _Changed, listing: ListingState, offer: OfferState) -> None:
+    if not offer.id:
+        changed.new_offers.append((listing, offer))
+    else:
+        if offer.state_changed:
+            changed.moved_offers.append(offer)
+        if offer.hold_changed:
+            changed.held_offers.append(offer)
+        if offer.words_changed:
+            changed.reworded_offers.append(offer)
+    for point in offer.points:
+        if not point.stored:
+            changed.new_points.append((offer, point))
+        elif point.revised:
+            changed.revised_points.append((offer, point))
+
+
+class PricePointMonths:
+    """Sees to it that price points find the partition of their month; remembers which ones stand.
+
+    What finds none stays in the default partition, and is not lost.
+    """
+
+    def __init__(self) -> None:
+        self._standing: set[date] = set()
+
+    async def ensure(self, connection: Connection, moments: Iterable[datetime]) -> None:
+        """Make the months of these moments, within the caller's transaction."""
+        missing = {moment.date().replace(day=1) for moment in moments} - self._standing
+        if missing and not await ensure_month_partitions(connection, "price_points", missing):
+            # Those made just now are only remembered once they are found standing: this transaction may fail.
+            self._standing |= missing
+
+
+# ---------------------------------------------------------------- what is new
+
+
+async def _add_listings(connection: Connection, new: Sequence[tuple[int, ListingState]]) -> None:
+    """Add listings, each with a product of its own: joining products is another room's work."""
+    if not new:
+        return
+    product_ids = await _take_ids(connection, "products", len(new))
+    listing_ids = await _take_ids(connection, "listings", len(new))
+    for (_, listing), product_id, listing_id in zip(new, product_ids, listing_ids, strict=True):
+        listing.product_id, listing.id = product_id, listing_id
+    words = await _product_words(connection, [listing for _, listing in new])
+    rows = await connection.fetch("SELECT slug, id FROM categories")
+    category_ids: dict[str | None, int] = {row[0]: row[1] for row in rows}
+    products = [
+        (listing.product_id, name, brand_id, category_ids.get(category), colourway, listing.first_seen_at)
+        for (_, listing), (name, brand_id, category, colourway) in zip(new, words, strict=True)
+    ]
+    await _copy(connection, "products", _PRODUCT_COLUMNS, products)
+    await _copy(connection, "listings", _LISTING_COLUMNS, [_listing_row(*item) for item in new])
+
+
+def _listing_row(shop_id: int, listing: ListingState) -> Row:
+    assert listing.words is not None
+    assert listing.sighting is not None
+    return (
+        *(listing.id, shop_id, listing.listing_id, listing.product_id),
+        *listing.words,
+        listing.currency,
+        *listing.sighting,
+        *(listing.first_seen_at, listing.observed_at, listing.seen_at, listing.missed, listing.delisted_at),
+    )
+
+
+async def _product_words(
+    connection: Connection, listings: Sequence[ListingState]
+) -> list[tuple[str, int | None, str | None, str | None]]:
+    """Return name, brand id, category slug and colourway for each listing's product, adding new brands."""
+    words = [listing.words for listing in listings if listing.words is not None]
+    brands = {_slug_of_brand(said.brand): said.brand for said in reversed(words) if said.brand}
+    ids = await ensure_brands(connection, brands)
+    return [
+        (
+            said.name,
+            ids[_slug_of_brand(said.brand)] if said.brand else None,
+            read_category(said.product_type, said.name),
+            said.colourway,
+        )
+        for said in words
+    ]
+
+
+async def _add_offers(connection: Connection, new: Sequence[tuple[ListingState, OfferState]]) -> None:
+    if not new:
+        return
+    offer_ids = await _take_ids(connection, "offers", len(new))
+    for (_, offer), offer_id in zip(new, offer_ids, strict=True):
+        offer.id = offer_id
+    await _copy(connection, "offers", _OFFER_COLUMNS, [_offer_row(*item) for item in new])
+
+
+def _offer_row(listing: ListingState, offer: OfferState) -> Row:
+    return (
+        offer.id,
+        listing.id,
+        offer.offer_id,
+        offer.title,
+        offer.options,
+        offer.sku,
+        offer.position,
+        offer.price_minor,
+        offer.compare_at_minor,
+        offer.availability,
+        offer.since_at,
+        *_hold_columns(offer),
+    )
+
+
+def _hold_columns(offer: OfferState) -> Row:
+    return _NO_HOLD if offer.hold is None else offer.hold[:4]
+
+
+async def _take_ids(connection: Connection, table: str, count: int) -> list[int]:
+    taken: list[int] = await connection.fetchval(
+        "SELECT array_agg(nextval($1::text::regclass)) FROM generate_series(1, $2::int)",
+        f"{table}_id_seq",
+        count,
+    )
+    return taken
+
+
+async def _copy(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    await connection.copy_records_to_table(table, columns=columns, records=rows)
+
+
+# ---------------------------------------------------------------- what has changed
+
+
+async def _update_listings(connection: Connection, changed: _Changed) -> None:
+    touched = [_touched_row(listing) for listing in changed.touched]
+    await _execute(connection, _TOUCH_LISTINGS, touched)
+    observed = [
+        (*_touched_row(listing), listing.observed_at, *listing.sighting)
+        for listing in changed.observed
+        if listing.sighting is not None
+    ]
+    await _execute(connection, _OBSERVE_LISTINGS, observed)
+    if changed.reworded:
+        rows = [(listing.id, *(listing.words or ())) for listing in changed.reworded]
+        await _execute(connection, _REWORD_LISTINGS, rows)
+        words = await _product_words(connection, changed.reworded)
+        products = [
+            (listing.product_id, *said) for listing, said in zip(changed.reworded, words, strict=True)
+        ]
+        await _execute(connection, _REWORD_PRODUCTS, products)
+
+
+def _touched_row(listing: ListingState) -> Row:
+    return (listing.id, listing.seen_at, listing.missed, listing.delisted_at)
+
+
+async def _update_offers(connection: Connection, changed: _Changed) -> None:
+    moved = [
+        (offer.id, offer.price_minor, offer.compare_at_minor, offer.availability, offer.since_at)
+        for offer in changed.moved_offers
+    ]
+    await _execute(connection, _MOVE_OFFERS, moved)
+    held = [(offer.id, *_hold_columns(offer)) for offer in changed.held_offers]
+    await _execute(connection, _HOLD_OFFERS, held)
+    reworded = [
+        (offer.id, offer.title, offer.options, offer.sku, offer.position) for offer in changed.reworded_offers
+    ]
+    await _execute(connection, _REWORD_OFFERS, reworded)
+
+
+async def _record_points(connection: Connection, changed: _Changed) -> None:
+    if changed.new_points:
+        rows = [
+            (
+                offer.id,
+                point.observed_at,
+                point.price_minor,
+                point.compare_at_minor,
+                point.availability,
+                point.changes,
+                point.crawl_id,
+            )
+            for offer, point in changed.new_points
+        ]
+        await _copy(connection, "price_points", _POINT_COLUMNS, rows)
+    revised = [
+        (
+            offer.id,
+            point.observed_at,
+            point.price_minor,
+            point.compare_at_minor,
+            point.availability,
+            ",".join(point.changes),
+        )
+        for offer, point in changed.revised_points
+    ]
+    await _execute(connection, _REVISE_POINTS, revised)
+
+
+async def _record_crawls(connection: Connection, shops: Iterable[ShopState]) -> None:
+    await _execute(connection, _RECORD_CRAWLS, list(_crawl_rows(shops)))
+
+
+def _crawl_rows(shops: Iterable[ShopState]) -> Iterator[Row]:
+    for shop in shops:
+        for crawl in shop.crawls.values():
+            if crawl.touched:
+                yield (
+                    *(shop.id, crawl.crawl_id, crawl.started_at, crawl.completed_at, crawl.complete),
+                    *(crawl.reason, crawl.detail, crawl.pages, crawl.requests, crawl.listings_seen),
+                    *(crawl.changed, crawl.rejected),
+                )
+
+
+async def _record_rejected(connection: Connection, shops: Iterable[ShopState]) -> None:
+    rows = [(shop.id, *rejected) for shop in shops for rejected in shop.rejected]
+    await _execute(connection, _RECORD_REJECTED, rows)
+
+
+async def _execute(connection: Connection, statement: str, rows: Sequence[Row]) -> None:
+    """Run a statement over `unnest` once for all rows, if there are any."""
+    if rows:
+        await connection.execute(statement, *zip(*rows, strict=True))

@@ -1,0 +1,126 @@
+"""What crawls and their operators ask the catalogue: last fingerprints, listing counts, the shops' status."""
+
+from collections.abc import Collection
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from skatestock.database.pool import Connection
+
+_FINGERPRINTS = """
+SELECT l.listing_id, l.fingerprint
+FROM listings l JOIN shops s ON s.id = l.shop_id
+WHERE s.slug = $1 AND ($2::text[] IS NULL OR l.listing_id = ANY ($2)) AND l.delisted_at IS NULL
+"""
+
+_LAST_COMPLETE = """
+SELECT c.listings_seen, c.started_at
+FROM crawls c JOIN shops s ON s.id = c.shop_id
+WHERE s.slug = $1 AND c.complete ORDER BY c.started_at DESC LIMIT 1
+"""
+
+_IMPLAUSIBLE_SINCE = """
+SELECT c.listings_seen
+FROM crawls c JOIN shops s ON s.id = c.shop_id
+WHERE s.slug = $1 AND c.reason = $2 AND ($3::timestamptz IS NULL OR c.started_at > $3)
+ORDER BY c.started_at DESC
+"""
+
+_STATUSES = """
+SELECT s.slug, s.name, s.city, s.region, s.url, s.platform, s.enabled, s.demo,
+    last.started_at AS last_crawl_at, last.completed_at AS last_completed_at, last.reason AS last_reason,
+    last.detail AS last_detail, whole.completed_at AS last_complete_at,
+    (SELECT count(*) FROM listings l WHERE l.shop_id = s.id AND l.delisted_at IS NULL) AS listings,
+    (SELECT count(*) FROM offers o JOIN listings l ON l.id = o.listing_id
+     WHERE l.shop_id = s.id AND o.availability = 'in_stock') AS offers_in_stock,
+    (SELECT coalesce(sum(c.rejected), 0) FROM crawls c WHERE c.shop_id = s.id)
+    + (SELECT count(*) FROM rejected_observations r WHERE r.shop_id = s.id AND r.ordinal IS NULL) AS rejected
+FROM shops s
+LEFT JOIN LATERAL (
+    SELECT * FROM crawls c WHERE c.shop_id = s.id ORDER BY c.started_at DESC, c.id DESC LIMIT 1
+) AS last ON true
+LEFT JOIN LATERAL (
+    SELECT completed_at FROM crawls c WHERE c.shop_id = s.id AND c.complete
+    ORDER BY c.completed_at DESC LIMIT 1
+) AS whole ON true
+ORDER BY s.slug
+"""
+
+IMPLAUSIBLE = "implausible"
+"""The reason of a crawl that saw the whole shop, but far fewer listings than the last complete one."""
+
+
+class ListingCounts(NamedTuple):
+    """How many listings a shop's crawls have seen."""
+
+    last_complete: int | None
+    implausible_since: list[int]
+    """Of the whole but implausible crawls since then, newest first."""
+
+
+class Freshness(StrEnum):
+    """How far what we say about a shop can be trusted."""
+
+    NEVER_CRAWLED = "never crawled"
+    FRESH = "fresh"
+    STALE = "stale"
+    """The last crawl that ended was not complete, or the last complete one is too long ago."""
+    DISABLED = "disabled"
+
+
+class ShopStatus(NamedTuple):
+    """One shop as `skatestock status` shows it."""
+
+    slug: str
+    name: str
+    city: str | None
+    region: str | None
+    url: str
+    platform: str
+    enabled: bool
+    demo: bool
+    last_crawl_at: datetime | None
+    last_completed_at: datetime | None
+    last_reason: str | None
+    last_detail: str | None
+    last_complete_at: datetime | None
+    listings: int
+    offers_in_stock: int
+    rejected: int
+
+    def freshness(self, now: datetime, *, fresh_for_seconds: int = 2 * 3600) -> Freshness:
+        """Tell in one word how the shop stands."""
+        if not self.enabled:
+            return Freshness.DISABLED
+        if self.last_crawl_at is None:
+            return Freshness.NEVER_CRAWLED
+        if self.last_complete_at is None or self.last_reason not in (None, "complete"):
+            return Freshness.STALE
+        age_seconds = (now - self.last_complete_at).total_seconds()
+        return Freshness.FRESH if age_seconds <= fresh_for_seconds else Freshness.STALE
+
+
+async def fetch_last_fingerprints(
+    connection: Connection, shop: str, listing_ids: Collection[str] | None = None
+) -> dict[str, bytes]:
+    """Return the fingerprint of the last applied observation by listing id, of the whole shop for None.
+
+    A delisted listing has none, so that it looks changed and its return is observed.
+    """
+    rows = await connection.fetch(
+        _FINGERPRINTS, shop, None if listing_ids is None else list(listing_ids)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def fetch_listing_counts(connection: Connection, shop: str) -> ListingCounts:
+    """Return what the plausibility of a shop's next crawl is measured against."""
+    last = await connection.fetchrow(_LAST_COMPLETE, shop)
+    since = None if last is None else last["started_at"]
+    rows = await connection.fetch(_IMPLAUSIBLE_SINCE, shop, IMPLAUSIBLE, since)
+    return ListingCounts(None if last is None else last["listings_seen"], [row[0] for row in rows])
+
+
+async def fetch_shop_statuses(connection: Connection) -> list[ShopStatus]:
+    """Return every shop's status, by slug."""
+    return [ShopStatus(*row) for row in await connection.fetch(_STATUSES)]

@@ -1,0 +1,30 @@
+"""What can go wrong with the catalogue, and whose fault it is."""
+
+import asyncpg
+
+from skatestock.database.transactions import is_transient
+from skatestock.vocabulary.errors import SkateStockError
+
+__all__ = ["FAULTS_OF_DATA", "CatalogError", "UnknownShopError", "is_transient"]
+
+
+class CatalogError(SkateStockError):
+    """The root of this room's errors."""
+
+
+class UnknownShopError(CatalogError):
+    """No shop of this name is in the catalogue; `skatestock shops` lists those that are."""
+
+
+# Statements that failed because of the values in them: the same values will fail again. asyncpg encodes the
+# rows of a COPY itself and lets Python's own errors through; of PostgreSQL's, these classes speak about values:
+# data exceptions, constraints, the same row named twice, and limits such as the longest key of an index.
+FAULTS_OF_DATA = (
+    asyncpg.DataError,
+    asyncpg.CardinalityViolationError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.RaiseError,
+    OverflowError,
+    UnicodeError,
+)

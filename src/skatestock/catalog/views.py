@@ -1,0 +1,169 @@
+"""What the faces are shown of the catalogue: the results of its queries, without any word of the web."""
+
+from datetime import datetime
+
+import msgspec
+
+from skatestock.vocabulary.availability import Availability
+from skatestock.vocabulary.money import Money
+
+
+class ShopName(msgspec.Struct, frozen=True, kw_only=True):
+    """A shop, as far as one needs to name it."""
+
+    slug: str
+    name: str
+    demo: bool
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """A brand or a category."""
+
+    slug: str
+    name: str
+
+
+class ProductSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A product with what it costs now."""
+
+    id: int
+    name: str
+    brand: Label | None
+    category: Label | None
+    colourway: str | None
+    image_url: str | None
+    price: Money | None
+    """The lowest price of the offers with the best availability; never one of an offer that is sold out while
+    another can be bought. Where shops sell in several currencies: in the first by its code."""
+    price_highest: Money | None
+    """The highest price of the same offers, in the same currency."""
+    compare_at: Money | None
+    """The compare-at price of the offer with the lowest price, if it is above that price."""
+    availability: Availability
+    changed_at: datetime | None
+    """When an offer last changed its price, compare-at price or availability."""
+    shops: tuple[ShopName, ...]
+    demo: bool
+
+
+class ProductPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of products, newest first, and how many there are on all pages."""
+
+    items: tuple[ProductSummary, ...]
+    total: int
+
+
+class ProductFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which products; what is empty or None does not filter."""
+
+    shops: tuple[str, ...] = ()
+    search: str | None = None
+    in_stock: bool | None = None
+    include_delisted: bool = False
+
+
+class HeldPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """A price that was seen once and that nobody believes until another crawl sees it too."""
+
+    price: Money
+    compare_at: Money | None
+    held_at: datetime
+
+
+class OfferState(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer as it stands."""
+
+    id: int
+    offer_id: str
+    title: str
+    options: dict[str, str]
+    sku: str | None
+    price: Money | None
+    compare_at: Money | None
+    """As the shop says it, also when it is below the price."""
+    availability: Availability
+    since_at: datetime
+    held: HeldPrice | None
+
+
+class ListingState(msgspec.Struct, frozen=True, kw_only=True):
+    """A listing with its offers in the shop's order."""
+
+    id: int
+    listing_id: str
+    url: str
+    title: str
+    colourway: str | None
+    image_url: str | None
+    currency: str
+    first_seen_at: datetime
+    observed_at: datetime
+    seen_at: datetime
+    delisted_at: datetime | None
+    offers: tuple[OfferState, ...]
+
+
+class ShopListings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one shop lists of a product."""
+
+    shop: ShopName
+    last_complete_crawl_at: datetime | None
+    listings: tuple[ListingState, ...]
+
+
+class ProductDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """A product with every listing, the live ones of each shop first."""
+
+    summary: ProductSummary
+    shops: tuple[ShopListings, ...]
+
+
+class PriceStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A price point: what held from a moment on."""
+
+    at: datetime
+    price: Money
+    compare_at: Money | None
+    availability: Availability
+    changes: tuple[str, ...]
+
+
+class OfferHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """The price points of one offer in their order; the first may be the one in force as the window began."""
+
+    id: int
+    offer_id: str
+    listing_id: int
+    title: str
+    options: dict[str, str]
+    currency: str
+    shop: ShopName
+    steps: tuple[PriceStep, ...]
+
+
+class ShopState(msgspec.Struct, frozen=True, kw_only=True):
+    """A shop, what it lists, and how fresh that is."""
+
+    slug: str
+    name: str
+    city: str | None
+    region: str | None
+    url: str
+    currency: str
+    demo: bool
+    listings: int
+    delisted: int
+    last_complete_crawl_at: datetime | None
+    last_crawl_at: datetime | None
+    last_crawl_reason: str | None
+    """`complete`, or why the last crawl that ended was not."""
+
+
+def discount_percent(price: Money | None, compare_at: Money | None) -> int | None:
+    """Tell by how many whole percent one offer's price is below its own compare-at price, rounded down.
+
+    None where there is no discount: no compare-at price, or one that is not above the price.
+    """
+    if price is None or compare_at is None or compare_at.minor <= price.minor:
+        return None
+    return (compare_at.minor - price.minor) * 100 // compare_at.minor

@@ -1,0 +1,305 @@
+"""`skatestock crawl`: leased crawls, wired to the log, the catalogue and the cache."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from skatestock.catalog.commands import ensure_shops
+from skatestock.catalog.crawl_queries import fetch_last_fingerprints, fetch_listing_counts
+from skatestock.catalog.model import ShopRecord
+from skatestock.cli.app import INCOMPLETE
+from skatestock.cli.options import Data, settings_from
+from skatestock.cli.platform import PARTITIONS, Platform, open_platform
+from skatestock.cli.processes import ingest_until_idle, stop_on_signals
+from skatestock.crawl.completeness import EarlierCounts
+from skatestock.crawl.politeness import Politeness
+from skatestock.crawl.session import (
+    CrawlOutcome,
+    CrawlPorts,
+    CrawlRequest,
+    connect_cache,
+    crawl_shop,
+    crawling_reactor,
+)
+from skatestock.crawl.shops import Shop, get_shop, load_shops
+from skatestock.crawl.spacing import LocalSpacingGate, ValkeySpacingGate
+from skatestock.database.transactions import is_transient, retry_transient, transaction
+from skatestock.eventlog.port import Message, partition_for
+from skatestock.ingest.consumer import GROUP, TOPIC
+from skatestock.jobs.commands import check_lease, claim_due_job, ensure_jobs, finish_job
+from skatestock.jobs.errors import LeaseLostError
+from skatestock.jobs.heartbeat import run_with_heartbeat
+from skatestock.jobs.model import Lease, next_due_at
+from skatestock.jobs.queries import fetch_now
+from skatestock.telemetry.logs import get_logger
+from skatestock.vocabulary.time import Clock, format_moment, parse_moment, utc_now
+
+KIND = "crawl"
+_LOOK_EVERY_SECONDS = 1.0
+
+_log = get_logger(__name__)
+
+
+async def crawl(
+    *slugs: str,
+    once: Annotated[
+        bool, Parameter(negative=(), help="Crawl every shop now, store what was seen, and stop.")
+    ] = False,
+    data: Data = None,
+) -> int:
+    """Crawl the shops whenever they are due, until stopped; or some of them right now.
+
+    With the slugs of shops, or with --once, these are crawled at once and the command ends: with exit code 4
+    if one of them could not be seen whole. Never are there two crawls of one shop at a time, nor two requests
+    to it within two seconds.
+
+    Parameters
+    ----------
+    slugs
+        Shops to crawl now, such as `labor nj`; `skatestock shops` lists them.
+    """
+    settings = settings_from(data)
+    shops = load_shops(settings.shops_file)
+    wanted = [get_shop(shops, slug) for slug in slugs] or list(shops)
+    now = once or bool(slugs)
+    async with open_platform(settings, "crawl", interactive=now) as platform, crawling_reactor():
+        worker = CrawlWorker(platform, wanted)
+        await retry_transient(lambda: worker.prepare(only=not slugs))
+        stop = stop_on_signals()
+        if now:
+            return await _crawl_now(worker, stop)
+        await worker.run(stop)
+    return 0
+
+
+async def _crawl_now(worker: "CrawlWorker", stop: asyncio.Event) -> int:
+    console = Console(highlight=False)
+    slugs = ", ".join(worker.shops)
+    with console.status(f"crawling {slugs} ..."):
+        outcomes = await asyncio.gather(*(worker.crawl_now(slug, stop) for slug in worker.shops))
+    for slug, outcome in zip(worker.shops, outcomes, strict=True):
+        console.print(f"  {slug:<12} {_describe(outcome)}")
+    with console.status("storing what was seen ..."):
+        await ingest_until_idle(worker.platform, stop)
+    return 0 if all(outcome is not None and outcome.complete for outcome in outcomes) else INCOMPLETE
+
+
+def _describe(outcome: CrawlOutcome | None) -> str:
+    if outcome is None:
+        return "[yellow]not crawled[/]: another process is at it, or the crawl failed; see the log above"
+    state = "[green]complete[/]" if outcome.complete else f"[yellow]{outcome.reason}[/] {outcome.detail}"
+    return (
+        f"{state}: {outcome.listings} listings on {outcome.pages} pages, {outcome.changed} changed, "
+        f"{outcome.rejected} rejected"
+    )
+
+
+class CrawlWorker:
+    """Claims due crawls by lease and makes them, each as one task; never two of one shop."""
+
+    def __init__(self, platform: Platform, shops: Sequence[Shop], clock: Clock = utc_now) -> None:
+        self.platform = platform
+        self.shops: Mapping[str, Shop] = {shop.slug: shop for shop in shops}
+        self.clock = clock
+        self._holder = f"{socket.gethostname()}:{os.getpid()}"
+        self._cache = None if platform.redis_url is None else connect_cache(platform.redis_url)
+        self._gate = LocalSpacingGate() if self._cache is None else ValkeySpacingGate(self._cache)
+        self._running: set[asyncio.Task[CrawlOutcome | None]] = set()
+
+    async def prepare(self, *, only: bool) -> None:
+        """Write the shops into the catalogue and set up their jobs; `only` disables all other jobs."""
+        jobs = {job_of(shop.slug): shop.crawl_every_seconds for shop in self.shops.values()}
+        async with transaction(self.platform.pool) as connection:
+            await ensure_shops(connection, shop_records(self.shops.values()))
+            await ensure_jobs(connection, KIND, jobs, await fetch_now(connection), disable_others=only)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Crawl whatever is due until `stop` is set; then end the crawls in hand as interrupted."""
+        while not stop.is_set():
+            lease = await self._claim_patiently()
+            if lease is not None:
+                self._start(lease, stop)
+                continue
+            try:
+                await asyncio.wait_for(stop.wait(), _LOOK_EVERY_SECONDS)
+            except TimeoutError:
+                continue
+        await asyncio.gather(*self._running)
+
+    async def crawl_now(self, slug: str, stop: asyncio.Event | None = None) -> CrawlOutcome | None:
+        """Crawl one shop whether it is due or not; None when another process holds it or the crawl failed."""
+        lease = await self._claim(slug)
+        return None if lease is None else await self._crawl(lease, stop)
+
+    def _start(self, lease: Lease, stop: asyncio.Event) -> None:
+        task = asyncio.create_task(self._crawl(lease, stop), name=lease.job)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _claim_patiently(self) -> Lease | None:
+        if len(self._running) >= self.platform.settings.crawl_concurrency:
+            return None
+        try:
+            return await self._claim()
+        except Exception as error:
+            # PostgreSQL may restart under us: what is due stays due.
+            if not is_transient(error):
+                raise
+            _log.warning("claim_postponed", error=str(error))
+            return None
+
+    async def _claim(self, slug: str | None = None) -> Lease | None:
+        job = None if slug is None else job_of(slug)
+        async with self.platform.pool.acquire() as connection:
+            return await claim_due_job(
+                connection,
+                KIND,
+                self._holder,
+                await fetch_now(connection),
+                self.platform.settings.lease_seconds,
+                job=job,
+                force=slug is not None,
+            )
+
+    async def _crawl(self, lease: Lease, stop: asyncio.Event | None) -> CrawlOutcome | None:
+        shop = self.shops[lease.job.removeprefix(f"{KIND}:")]
+        try:
+            outcome = await run_with_heartbeat(
+                self.platform.pool,
+                lease,
+                self.platform.settings.lease_seconds,
+                lambda: self._visit(shop, lease, stop),
+            )
+            await retry_transient(lambda: self._finish(lease, outcome))
+        except LeaseLostError as error:
+            _log.warning("crawl_overtaken", shop=shop.slug, error=str(error))
+            return None
+        except Exception as error:
+            # The lease runs out by itself, and the next crawl trusts no cache: nothing is lost but time.
+            if not is_transient(error):
+                raise
+            _log.warning("crawl_failed", shop=shop.slug, error=f"{type(error).__name__}: {error}")
+            return None
+        return outcome
+
+    async def _visit(self, shop: Shop, lease: Lease, stop: asyncio.Event | None) -> CrawlOutcome:
+        completed_at = lease.state.get("completed_at")
+        request = CrawlRequest(
+            shop=shop,
+            crawl_id=f"{shop.slug}-{uuid4().hex}",
+            filter_state=lease.state.get("filter"),
+            after=None if completed_at is None else parse_moment(completed_at),
+        )
+        return await crawl_shop(request, self._ports(lease), self._politeness(shop), self.clock, stop)
+
+    def _ports(self, lease: Lease) -> CrawlPorts:
+        return CrawlPorts(
+            publisher=_LeasedPublisher(self.platform, lease),
+            last_fingerprints=_CatalogFingerprints(self.platform),
+            listing_counts=_CatalogCounts(self.platform),
+            spacing_gate=self._gate,
+            cache=self._cache,
+        )
+
+    def _politeness(self, shop: Shop) -> Politeness:
+        settings = self.platform.settings
+        spacing = 0.0 if is_own_replica(shop) else settings.crawl_spacing_seconds
+        return Politeness(spacing_seconds=spacing, contact=settings.crawl_contact)
+
+    async def _finish(self, lease: Lease, outcome: CrawlOutcome) -> None:
+        async with self.platform.pool.acquire() as connection:
+            now = await fetch_now(connection)
+            due_at = next_due_at(lease.due_at, lease.every_seconds, now)
+            if outcome.retry_not_before is not None:
+                due_at = max(due_at, outcome.retry_not_before)
+            state = {"completed_at": format_moment(outcome.completed_at), "filter": outcome.filter_state}
+            failed = not outcome.complete
+            await finish_job(connection, lease, now, outcome.reason.value, failed, state, due_at)
+
+
+def shop_records(shops: Iterable[Shop]) -> list[ShopRecord]:
+    """Turn shops as their file describes them into what the catalogue keeps of them."""
+    fields = ShopRecord.__struct_fields__
+    return [ShopRecord(**{field: getattr(shop, field) for field in fields}) for shop in shops]
+
+
+def job_of(slug: str) -> str:
+    """Return the name of a shop's crawl job."""
+    return f"{KIND}:{slug}"
+
+
+def is_own_replica(shop: Shop) -> bool:
+    """Tell whether a shop is a replica on this very machine, which needs no politeness."""
+    host = urlsplit(shop.url).hostname or ""
+    try:
+        return shop.demo and ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class _LeasedPublisher:
+    """Appends under a lease: who lost it cannot say anything more, not even a moment too late."""
+
+    platform: Platform
+    lease: Lease
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        async def append() -> None:
+            async with transaction(self.platform.pool) as connection:
+                await check_lease(connection, self.lease)
+                await self.platform.log.append_within(connection, TOPIC, messages)
+
+        await retry_transient(append)
+
+
+@dataclass(frozen=True)
+class _CatalogFingerprints:
+    """What the catalogue knows, if it knows everything that the log says of the shop."""
+
+    platform: Platform
+
+    async def fetch(self, shop: str, listing_ids: Sequence[str] | None = None) -> Mapping[str, bytes] | None:
+        try:
+            lag = await self.platform.log.fetch_lag(GROUP, TOPIC)
+            if lag[partition_for(shop, PARTITIONS)].lag:
+                return None
+            async with self.platform.pool.acquire() as connection:
+                return await fetch_last_fingerprints(connection, shop, listing_ids)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            return None
+
+
+@dataclass(frozen=True)
+class _CatalogCounts:
+    """How many listings the catalogue's crawls of a shop saw."""
+
+    platform: Platform
+
+    async def fetch(self, shop: str) -> EarlierCounts:
+        async def ask() -> EarlierCounts:
+            async with self.platform.pool.acquire() as connection:
+                counts = await fetch_listing_counts(connection, shop)
+            newest_last = tuple(reversed(counts.implausible_since))
+            return EarlierCounts(last_complete=counts.last_complete, implausible_since=newest_last)
+
+        return await retry_transient(ask)
+
+
+def moments_between(start_at: datetime, end_at: datetime, step_seconds: int) -> list[datetime]:
+    """List the moments from start to end at a fixed step, the end always among them."""
+    count = max(0, int((end_at - start_at).total_seconds()) // step_seconds)
+    moments = [start_at + index * (end_at - start_at) / max(1, count) for index in range(count)]
+    return [moment.replace(microsecond=0) for moment in moments] + [end_at]

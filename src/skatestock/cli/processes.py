@@ -1,0 +1,170 @@
+"""One command per process: `migrate`, `ingest`, `maintain` and `api`."""
+
+import asyncio
+import signal
+from functools import partial
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+
+from skatestock.cli.options import Data, Json, Port, settings_from
+from skatestock.cli.platform import (
+    Platform,
+    ensure_partitions_ahead,
+    fetch_today,
+    get_database_url,
+    open_platform,
+    prepare_database,
+)
+from skatestock.database.transactions import is_transient, retry_transient
+from skatestock.eventlog.retention import enforce_retention
+from skatestock.ingest.consumer import run_ingest
+from skatestock.jobs.commands import claim_due_job, ensure_jobs, finish_job
+from skatestock.jobs.model import Lease, next_due_at
+from skatestock.jobs.queries import fetch_now
+from skatestock.telemetry.logs import configure_logging, get_logger
+
+MAINTENANCE = "maintenance"
+_MAINTENANCE_JOB = "maintenance:partitions"
+_MAINTENANCE_EVERY_SECONDS = 3600
+_LOOK_EVERY_SECONDS = 30.0
+
+_log = get_logger(__name__)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set, so that work in hand is finished before the end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def migrate(*, as_json: Json = False, data: Data = None) -> int:
+    """Bring the database up to date: schema, topics, partitions. Safe at any time, also twice at once."""
+    settings = settings_from(data)
+    async with open_platform(settings, "migrate", interactive=True, pool_size=2) as platform:
+        revision = await prepare_database(platform.database_url)
+    if as_json:
+        print(msgspec.json.encode({"revision": revision}).decode())  # noqa: T201 - what a script reads
+    else:
+        Console(highlight=False).print(
+            f"The database is at revision {revision}, with its topics and partitions."
+        )
+    return 0
+
+
+async def ingest(
+    *,
+    until_idle: Annotated[
+        bool, Parameter(negative=(), help="Stop once everything that was appended is stored.")
+    ] = False,
+    data: Data = None,
+) -> int:
+    """Store what the event log says, exactly once, until stopped.
+
+    Several may run at once: each batch is claimed by one of them.
+    """
+    settings = settings_from(data)
+    async with open_platform(settings, "ingest", interactive=until_idle, pool_size=4) as platform:
+        stop = stop_on_signals()
+        if until_idle:
+            await ingest_until_idle(platform, stop)
+        else:
+            await run_ingest(platform.log, stop, max_records=settings.ingest_batch)
+    return 0
+
+
+async def ingest_until_idle(platform: Platform, stop: asyncio.Event) -> None:
+    """Store what waits in the log, beside any ingest that runs, and return once nothing waits."""
+    working = asyncio.create_task(run_ingest(platform.log, stop, max_records=platform.settings.ingest_batch))
+    try:
+        while not stop.is_set() and not working.done() and await platform.fetch_lag():
+            await asyncio.wait({working}, timeout=0.1)
+    finally:
+        stop.set()
+        await working
+
+
+async def maintain(
+    *,
+    once: Annotated[bool, Parameter(negative=(), help="Do it now and stop.")] = False,
+    data: Data = None,
+) -> int:
+    """Make partitions ahead and drop what the log's retention allows, every hour until stopped.
+
+    Several may run at once: a lease lets one of them work.
+    """
+    async with open_platform(settings_from(data), "maintain", pool_size=2) as platform:
+        stop = stop_on_signals()
+        await retry_transient(lambda: _ensure_maintenance(platform))
+        while not stop.is_set():
+            await _maintain_if_due(platform, force=once)
+            if once:
+                break
+            try:
+                await asyncio.wait_for(stop.wait(), _LOOK_EVERY_SECONDS)
+            except TimeoutError:
+                continue
+    return 0
+
+
+async def _ensure_maintenance(platform: Platform) -> None:
+    async with platform.pool.acquire() as connection:
+        now = await fetch_now(connection)
+        await ensure_jobs(connection, MAINTENANCE, {_MAINTENANCE_JOB: _MAINTENANCE_EVERY_SECONDS}, now)
+
+
+async def _maintain_if_due(platform: Platform, *, force: bool) -> None:
+    try:
+        async with platform.pool.acquire() as connection:
+            now = await fetch_now(connection)
+            lease = await claim_due_job(
+                connection, MAINTENANCE, "maintain", now, platform.settings.lease_seconds, force=force
+            )
+        if lease is not None:
+            await _maintain(platform, lease)
+    except Exception as error:
+        # PostgreSQL may restart under us; the lease runs out and the work is due again.
+        if not is_transient(error):
+            raise
+        _log.warning("maintenance_postponed", error=str(error))
+
+
+async def _maintain(platform: Platform, lease: Lease) -> None:
+    made = await ensure_partitions_ahead(platform.pool)
+    async with platform.pool.acquire() as connection:
+        today = await fetch_today(connection)
+    retained = await enforce_retention(platform.pool, days=platform.settings.log_retention_days, today=today)
+    async with platform.pool.acquire() as connection:
+        now = await fetch_now(connection)
+        due_at = next_due_at(lease.due_at, lease.every_seconds, now)
+        await finish_job(connection, lease, now, "done", False, {}, due_at)
+    _log.info("maintained", made=made, dropped=retained.dropped, deleted_records=retained.deleted_records)
+
+
+def api(
+    *,
+    port: Port = None,
+    host: Annotated[str | None, Parameter(help="Address to listen on (setting SKATESTOCK_API_HOST).")] = None,
+    demo: Annotated[bool, Parameter(negative=(), help="Label everything as demo data.")] = False,
+    workers: Annotated[int, Parameter(help="Processes that answer.")] = 1,
+    data: Data = None,
+) -> int:
+    """Serve the REST API and its documentation until stopped."""
+    # The web framework is only loaded in the process that serves it.
+    from skatestock.api.server import serve_api
+
+    settings = settings_from(data, api_port=port, api_host=host)
+    serve_api(
+        get_database_url(settings),
+        settings.api_host,
+        settings.api_port,
+        demo=demo,
+        workers=workers,
+        prepare=partial(configure_logging, "api", json=settings.log_json, level=settings.log_level),
+    )
+    return 0

@@ -1,0 +1,242 @@
+"""`skatestock up` and `down`: every process of one machine, and what a person sees of them."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Annotated
+from urllib.request import urlopen
+
+import msgspec
+import psutil
+from cyclopts import Parameter
+from rich.console import Console
+
+from skatestock.cli.options import Data, Port, settings_from
+from skatestock.cli.platform import postgres_programs
+from skatestock.embedded.addresses import POSTGRES_FOLDER, VALKEY_FOLDER
+from skatestock.embedded.children import Child, ChildState, ChildStatus
+from skatestock.embedded.data_folder import HeldFolder, hold_folder
+from skatestock.embedded.errors import EmbeddedError, PortInUseError
+from skatestock.embedded.folder_lock import find_holder
+from skatestock.embedded.ports import find_free_port, is_free
+from skatestock.embedded.postgres import EmbeddedPostgres
+from skatestock.embedded.process_records import find_processes
+from skatestock.embedded.shelter import remove_homes
+from skatestock.embedded.supervisor import Supervisor
+from skatestock.embedded.valkey import EmbeddedValkey
+from skatestock.settings import PREFIX, Settings
+from skatestock.telemetry.logs import configure_logging
+
+_STOP_SECONDS = 90
+_STATE_COLOURS = {
+    ChildState.READY: "green",
+    ChildState.DONE: "green",
+    ChildState.RESTARTING: "yellow",
+    ChildState.CRASH_LOOP: "red",
+    ChildState.FAILED: "red",
+}
+
+
+async def up(*, data: Data = None, port: Port = None) -> int:
+    """Run the whole platform on this machine: servers, crawl, ingest and API, until Ctrl-C.
+
+    PostgreSQL and Valkey run embedded in the data folder, unless SKATESTOCK_DATABASE_URL and
+    SKATESTOCK_REDIS_URL name others. A process that dies is started again. A second Ctrl-C ends everything at
+    once.
+    """
+    settings = resolve_port(settings_from(data, api_port=port))
+    async with hold_folder(settings.data_folder) as held:
+        children = await plan_children(settings, held)
+        return await supervise(held, children, announce_api(settings, "live shops"))
+
+
+def down(
+    *,
+    data: Data = None,
+    remove: Annotated[bool, Parameter(negative=(), help="Also remove the folder with all its data.")] = False,
+) -> int:
+    """Stop what runs in the data folder, cleanly.
+
+    It is no error when nothing runs there.
+    """
+    folder = settings_from(data).data_folder
+    processes = find_processes(folder)
+    if processes is not None and processes.supervised:
+        _stop_supervisor(processes.supervisor_pid)
+        Console().print(f"Stopped what ran in {folder}.")
+    else:
+        Console().print(f"Nothing runs in {folder}.")
+    if remove:
+        holder = find_holder(folder)
+        if holder is not None:
+            raise holder
+        remove_homes(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        Console().print(f"Removed {folder}.")
+    return 0
+
+
+async def plan_children(
+    settings: Settings,
+    held: HeldFolder,
+    *,
+    extra: Sequence[Child] = (),
+    environ: Mapping[str, str] | None = None,
+    demo: bool = False,
+) -> list[Child]:
+    """Plan every process of the platform: the embedded servers that are needed, then one per command.
+
+    `extra` children run before any crawl. `environ` is given to all of our own processes.
+    """
+    servers, addresses = await _plan_servers(settings, held)
+    prepare = Child(
+        name="prepare",
+        command=command_of("migrate"),
+        depends_on=tuple(child.name for child in servers),
+        one_shot=True,
+    )
+    base = f"http://{settings.api_host}:{settings.api_port}"
+    labels = ["--demo"] if demo else []
+    api = Child(
+        name="api",
+        command=command_of("api", "--port", str(settings.api_port), *labels),
+        depends_on=("prepare",),
+        ready=answers(f"{base}/health/live"),
+        address=f"{base}/api-docs",
+    )
+    before_crawl = ("prepare", *(child.name for child in extra))
+    ours = [
+        prepare,
+        Child(name="ingest", command=command_of("ingest"), depends_on=("prepare",)),
+        api,
+        *extra,
+        Child(name="crawl", command=command_of("crawl"), depends_on=before_crawl),
+        Child(name="maintain", command=command_of("maintain"), depends_on=("prepare",)),
+    ]
+    shared = {**addresses, f"{PREFIX}DATA": str(held.folder), **(environ or {})}
+    return [*servers, *(replace(child, env={**shared, **child.env}) for child in ours)]
+
+
+async def _plan_servers(settings: Settings, held: HeldFolder) -> tuple[list[Child], dict[str, str]]:
+    """Plan the embedded servers that no setting replaces, and tell where all servers answer."""
+    children: list[Child] = []
+    addresses: dict[str, str] = {}
+    if settings.database_url is None:
+        postgres = EmbeddedPostgres(held.folder / POSTGRES_FOLDER, binaries=postgres_programs(settings))
+        await postgres.prepare()
+        addresses[f"{PREFIX}DATABASE_URL"] = postgres.dsn
+        children.append(postgres.child())
+    if settings.redis_url is None:
+        valkey = EmbeddedValkey(held.folder / VALKEY_FOLDER)
+        await valkey.prepare()
+        addresses[f"{PREFIX}REDIS_URL"] = valkey.url
+        children.append(valkey.child())
+    return children, addresses
+
+
+def command_of(*arguments: str) -> list[str]:
+    """Build the command line of one of our own processes, with this very Python."""
+    return [sys.executable, "-m", "skatestock", *arguments]
+
+
+async def supervise(
+    held: HeldFolder,
+    children: Sequence[Child],
+    announce: Callable[[Console], None],
+    *,
+    watch: Coroutine[object, object, None] | None = None,
+) -> int:
+    """Run the children until a stop is asked for, telling a person what happens; `watch` shows more."""
+    console = Console(highlight=False)
+    configure_logging("up", json=False, level="warning")
+    for name in held.ended:
+        console.print(f"[yellow]Ended {name}, which a killed run had left behind.[/]")
+    announced = False
+    told: dict[str, tuple[ChildState, int]] = {}
+
+    def changed(status: ChildStatus) -> None:
+        nonlocal announced
+        if told.get(status.name) != (status.state, status.restarts):
+            told[status.name] = (status.state, status.restarts)
+            _tell(console, status)
+        states = {one.name: one.state for one in supervisor.statuses()}
+        if not announced and states.get("api") is ChildState.READY:
+            announced = True
+            announce(console)
+
+    supervisor = Supervisor(held, children, on_change=changed)
+    watching = None if watch is None else asyncio.create_task(watch)
+    try:
+        await supervisor.run()
+    finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+    console.print("Stopped. The data stays in", str(held.folder))
+    return 0
+
+
+def announce_api(settings: Settings, what: str) -> Callable[[Console], None]:
+    """Return what tells a person that the platform is up, and where to look."""
+
+    def announce(console: Console) -> None:
+        base = f"http://{settings.api_host}:{settings.api_port}"
+        console.print(f"\n[bold green]SkateStock is up[/] on the {what}.")
+        console.print(f"  API and documentation   {base}/api-docs")
+        console.print(f"  products                {base}/products")
+        console.print(f"  data and logs           {settings.data_folder}")
+        console.print(f"  what runs where         skatestock status --data {settings.data_folder}")
+        console.print("  stop with Ctrl-C\n")
+
+    return announce
+
+
+def _tell(console: Console, status: ChildStatus) -> None:
+    if status.state in (ChildState.WAITING, ChildState.STOPPED):
+        return
+    colour = _STATE_COLOURS.get(status.state, "dim")
+    where = f" at {status.address}" if status.address and status.state is ChildState.READY else ""
+    process = f" (pid {status.pid})" if status.pid and status.state is ChildState.READY else ""
+    log = f", see {status.log}" if status.state in (ChildState.CRASH_LOOP, ChildState.FAILED) else ""
+    console.print(
+        f"  {status.name:<9} [{colour}]{status.state.value.replace('_', ' ')}[/]{where}{process}{log}"
+    )
+
+
+def resolve_port(settings: Settings) -> Settings:
+    """Choose a free port where the settings ask for any; raises PortInUseError for one that is taken."""
+    if settings.api_port == 0:
+        return msgspec.structs.replace(settings, api_port=find_free_port())
+    if not is_free(settings.api_port):
+        raise PortInUseError("The API", settings.api_port)
+    return settings
+
+
+def answers(url: str) -> Callable[[], Awaitable[bool]]:
+    """Return a readiness check that asks one of our own addresses for a 200."""
+
+    def ask() -> bool:
+        with suppress(OSError), urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback address
+            return bool(answer.status == 200)
+        return False
+
+    async def ready() -> bool:
+        return await asyncio.to_thread(ask)
+
+    return ready
+
+
+def _stop_supervisor(pid: int) -> None:
+    try:
+        process = psutil.Process(pid)
+        os.kill(pid, signal.SIGTERM)
+        process.wait(_STOP_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        raise EmbeddedError(f"process {pid} did not stop within {_STOP_SECONDS} s; see its logs") from None

@@ -1,0 +1,188 @@
+"""The unchanged-filter: says which listings differ from their last state on the log (decision 4).
+
+Unchanged means equal to the *last* fingerprint, never "seen before". The cache of a shop is one hash,
+`skatestock:fingerprints:{shop}`: listing id to 32 bytes, and two fields that no listing id can equal:
+
+- the owner, the crawl that works with the hash: every read and write asks for it, so a crawl that was
+  overtaken, a server that was restarted or a hash that was evicted is neither believed nor written to;
+- the end marker, the crawl that left the hash in good order.
+
+A crawl trusts the hash only if the server still is the process (`run_id`) and the marker still is the crawl
+that its predecessor recorded *elsewhere*, durably. It takes the marker away at its start and puts it back at
+its end, if every write succeeded. A crash, a flush, a restart, a restored snapshot or a lost write therefore
+end in distrust, and the last states are asked of the catalogue instead.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from skatestock.crawl.ports import LastFingerprints
+from skatestock.events.model import ListingObserved
+from skatestock.telemetry.logs import get_logger
+
+FilterState = Mapping[str, str]
+"""What is recorded durably between two crawls of a shop: `run_id` and `crawl_id`."""
+
+_OWNER = "\x00owner"
+_MARKER = "\x00end"
+# Valkey answers a time-out and a broken connection with errors of redis-py, or of the operating system.
+_AWAY = (RedisError, OSError, TimeoutError)
+
+# KEYS: hash. ARGV: owner field, crawl id, then field and value by turns. Writes nothing for another's hash.
+_WRITE_SCRIPT = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+for place = 3, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[place], ARGV[place + 1]) end
+return 1
+"""
+# KEYS: hash. ARGV: owner field, crawl id, marker field, the marker that must stand there ('' for none).
+# Takes the hash over; one that is not trusted is emptied.
+_TAKE_OVER_SCRIPT = """
+local trusted = ARGV[4] ~= '' and redis.call('HGET', KEYS[1], ARGV[3]) == ARGV[4]
+if trusted then redis.call('HDEL', KEYS[1], ARGV[3]) else redis.call('DEL', KEYS[1]) end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return trusted and 1 or 0
+"""
+
+_log = get_logger(__name__)
+
+
+class _OvertakenError(RedisError):
+    """The hash is not, or no longer, ours."""
+
+
+class UnchangedFilter:
+    """The filter of one crawl of one shop."""
+
+    def __init__(self, client: Redis | None, shop: str, crawl_id: str, fallback: LastFingerprints) -> None:
+        self._client = client
+        self._shop = shop
+        self._key = fingerprints_key(shop)
+        self._crawl_id = crawl_id
+        self._fallback = fallback
+        self._run_id: str | None = None
+        self._known: Mapping[str, bytes] = {}
+        self._recorded: dict[str, bytes] = {}
+        self.trusted = False
+        """Whether the last states come from the cache; otherwise they come from the fallback."""
+
+    @classmethod
+    async def open(
+        cls,
+        client: Redis | None,
+        shop: str,
+        crawl_id: str,
+        state: FilterState | None,
+        fallback: LastFingerprints,
+    ) -> Self:
+        """Begin a crawl's filtering with what the shop's last crawl left behind."""
+        opened = cls(client, shop, crawl_id, fallback)
+        await opened._take_over(state)
+        if not opened.trusted:
+            await opened._ask_fallback()
+        return opened
+
+    async def find_changed(self, observations: Sequence[ListingObserved]) -> list[ListingObserved]:
+        """Return those that differ from their listing's last state, in their order; one round trip."""
+        known = await self._fetch_known([event.listing_id for event in observations])
+        return [event for event in observations if known.get(event.listing_id) != event.fingerprint]
+
+    async def record(
+        self, observations: Sequence[ListingObserved], changed: Sequence[ListingObserved]
+    ) -> None:
+        """Remember a page's states, after the log has acknowledged those that changed; one round trip."""
+        self._recorded.update((event.listing_id, event.fingerprint) for event in changed)
+        # A cache that is being rebuilt needs the unchanged ones too.
+        to_write = changed if self.trusted else observations
+        if self._client is None or not to_write:
+            return
+        pairs = [part for event in to_write for part in (event.listing_id, event.fingerprint)]
+        try:
+            await self._write(pairs)
+        except _AWAY as error:
+            await self._give_up(error)
+
+    async def close(self, *, complete: bool) -> dict[str, str] | None:
+        """End in good order; return what to record durably, or None: then the next crawl trusts nothing.
+
+        Not to be called when the log may hold an event of this crawl that was not recorded here. A cache that
+        was being rebuilt is whole only after a complete crawl.
+        """
+        if self._client is None or self._run_id is None or not (self.trusted or complete):
+            return None
+        try:
+            await self._write([_MARKER, self._crawl_id])
+            # Asked last: had the server been replaced before the marker was written, this would show it.
+            if await self._fetch_run_id(self._client) != self._run_id:
+                return None
+        except _AWAY as error:
+            self._warn(error)
+            return None
+        return {"run_id": self._run_id, "crawl_id": self._crawl_id}
+
+    async def _take_over(self, state: FilterState | None) -> None:
+        if self._client is None:
+            return
+        try:
+            self._run_id = await self._fetch_run_id(self._client)
+            same_server = state is not None and state.get("run_id") == self._run_id
+            marker = state.get("crawl_id", "") if state is not None and same_server else ""
+            answer = await cast(
+                Any,
+                self._client.eval(_TAKE_OVER_SCRIPT, 1, self._key, _OWNER, self._crawl_id, _MARKER, marker),
+            )
+            self.trusted = answer == 1
+        except _AWAY as error:
+            self._warn(error)
+            self._client = None
+
+    async def _ask_fallback(self) -> None:
+        known = await self._fallback.fetch(self._shop)
+        if known is None:
+            _log.info("filter_without_past", shop=self._shop, crawl_id=self._crawl_id)
+        self._known = known or {}
+
+    async def _fetch_known(self, listing_ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        if self.trusted and self._client is not None:
+            try:
+                return await self._read(listing_ids)
+            except _AWAY as error:
+                await self._give_up(error)
+        return {
+            listing_id: self._recorded.get(listing_id) or self._known.get(listing_id)
+            for listing_id in listing_ids
+        }
+
+    async def _read(self, listing_ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        assert self._client is not None
+        values = await cast(Any, self._client.hmget(self._key, [_OWNER, *listing_ids]))
+        if values[0] != self._crawl_id.encode():
+            raise _OvertakenError("the cache does not belong to this crawl")
+        return dict(zip(listing_ids, values[1:], strict=True))
+
+    async def _write(self, pairs: Sequence[str | bytes]) -> None:
+        assert self._client is not None
+        arguments = (_OWNER, self._crawl_id, *pairs)
+        if await cast(Any, self._client.eval(_WRITE_SCRIPT, 1, self._key, *arguments)) != 1:
+            raise _OvertakenError("the cache does not belong to this crawl")
+
+    async def _give_up(self, error: Exception) -> None:
+        # For the rest of the crawl: a cache that failed once may have lost a write.
+        self._warn(error)
+        self._client = None
+        if self.trusted:
+            self.trusted = False
+            await self._ask_fallback()
+
+    async def _fetch_run_id(self, client: Redis) -> str:
+        return str((await cast(Any, client.info("server")))["run_id"])
+
+    def _warn(self, error: Exception) -> None:
+        _log.warning("filter_cache_away", shop=self._shop, crawl_id=self._crawl_id, error=str(error))
+
+
+def fingerprints_key(shop: str) -> str:
+    """Return the key of a shop's hash."""
+    return f"skatestock:fingerprints:{shop}"

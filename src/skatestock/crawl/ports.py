@@ -1,0 +1,49 @@
+"""What a crawl needs of the rooms behind it, as small protocols; `cli` hands in what fulfils them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from skatestock.crawl.completeness import EarlierCounts
+from skatestock.eventlog.port import Message
+
+
+class Publisher(Protocol):
+    """The way to the event log."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Append all messages or none, and return once they are durable; the crawl ends when this raises."""
+
+
+class LastFingerprints(Protocol):
+    """What the catalogue knows of the last states of a shop's listings: the truth behind the cache."""
+
+    async def fetch(self, shop: str, listing_ids: Sequence[str] | None = None) -> Mapping[str, bytes] | None:
+        """Return the last fingerprint of each listing that is known; of all of the shop for None.
+
+        None means that nobody can vouch for it: the log holds events of this shop that ingest has not
+        applied. Asked before a crawl has appended anything, so that its own events do not stand in the way.
+        """
+
+
+class ListingCounts(Protocol):
+    """What is known of a shop's earlier crawls."""
+
+    async def fetch(self, shop: str) -> EarlierCounts:
+        """Return how many listings earlier crawls of the shop saw."""
+
+
+class SpacingGate(Protocol):
+    """Keeps requests to one host apart, across all workers that share the gate."""
+
+    async def wait_turn(self, host: str, spacing_seconds: float) -> None:
+        """Wait until the host may be asked, and let nobody else ask it for the spacing's time."""
+
+    async def hold(self, host: str, seconds: float) -> None:
+        """Let nobody ask the host for so long from now; never shortens a longer hold."""
+
+
+class LeaseGuard(Protocol):
+    """The lease under which a crawl works."""
+
+    async def check(self) -> None:
+        """Raise an error if the lease is lost; the crawl then ends at once and says nothing more."""

@@ -1,0 +1,235 @@
+"""One crawl of one shop: page after page, until the shop was seen whole or there is a reason to stop.
+
+Knows nothing of Scrapy: it is handed a way to fetch, and the ports.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from skatestock.crawl.completeness import Judgement, judge_count
+from skatestock.crawl.errors import CrawlStoppedError, PageError
+from skatestock.crawl.filter import UnchangedFilter
+from skatestock.crawl.observing import ParsedPage, Sighting
+from skatestock.crawl.platforms.shopify import page_size, parse_products_page, products_url
+from skatestock.crawl.politeness import Politeness, retry_not_before
+from skatestock.crawl.ports import LeaseGuard, ListingCounts, Publisher
+from skatestock.crawl.reasons import CrawlReason
+from skatestock.crawl.shops import Shop
+from skatestock.eventlog.port import Message
+from skatestock.events.codec import encode, event_name
+from skatestock.events.identity import crawl_event_id
+from skatestock.events.model import MAX_REJECTED, CrawlCompleted, Event, ListingObserved, RejectedObservation
+from skatestock.telemetry.metrics import CRAWL_LISTINGS, CRAWL_PAGES, CRAWLS_COMPLETED
+from skatestock.vocabulary.text import clean_text
+from skatestock.vocabulary.time import Clock
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+_MAX_DETAIL = 500
+_PASSES = 2
+
+
+class CrawlOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How one crawl of one shop ended, for whoever leased it."""
+
+    shop: str
+    crawl_id: str
+    complete: bool
+    reason: CrawlReason
+    detail: str
+    started_at: datetime
+    completed_at: datetime
+    """To be handed to the shop's next crawl as `after`."""
+    pages: int
+    requests: int
+    listings: int
+    changed: int
+    rejected: int
+    retry_not_before: datetime | None
+    """The shop is to be left alone until then; None where nothing is known."""
+    filter_state: Mapping[str, str] | None
+    """To be recorded durably and handed to the shop's next crawl; None as well."""
+
+
+class ShopCrawl:
+    """The progress of one crawl."""
+
+    def __init__(
+        self,
+        shop: Shop,
+        crawl_id: str,
+        *,
+        unchanged: UnchangedFilter,
+        publisher: Publisher,
+        lease: LeaseGuard | None,
+        clock: Clock,
+        after: datetime | None,
+    ) -> None:
+        self._shop = shop
+        self._crawl_id = crawl_id
+        self._filter = unchanged
+        self._publisher = publisher
+        self._lease = lease
+        self._clock = clock
+        # Two states of a listing must not share a second: consumers take the later one for a repetition.
+        self._latest = clock() if after is None else max(clock(), after + timedelta(seconds=1))
+        self._started_at = self._latest
+        self._listing_ids: dict[str, None] = {}
+        self._published_at: dict[str, datetime] = {}
+        self._rejected: dict[str, RejectedObservation | None] = {}
+        self._unidentified = 0
+        self._pages = 0
+        self._changed = 0
+        # True while the log may hold events that the filter does not know of.
+        self._unsettled = False
+
+    async def read_shop(self, fetch: Fetch, counts: ListingCounts, politeness: Politeness) -> Judgement:
+        """Read all pages, twice if they moved meanwhile; raises CrawlStoppedError and PageError."""
+        drift: str | None = None
+        for _ in range(_PASSES):
+            drift = await self._read_pages(fetch, politeness)
+            if drift is None:
+                return await self._judge(counts)
+        return Judgement(CrawlReason.DRIFTED, drift or "")
+
+    async def complete(
+        self, judgement: Judgement, requests: int, retry_after_seconds: float | None = None
+    ) -> CrawlOutcome:
+        """Say on the log how the crawl ended, and leave the filter in good order."""
+        event = self._make_completed(judgement, requests)
+        await self._append([event])
+        whole = event.complete
+        filter_state = None if self._unsettled else await self._filter.close(complete=whole)
+        CRAWLS_COMPLETED.labels(self._shop.slug, event.reason).inc()
+        return CrawlOutcome(
+            shop=self._shop.slug,
+            crawl_id=self._crawl_id,
+            complete=whole,
+            reason=judgement.reason,
+            detail=event.detail,
+            started_at=event.started_at,
+            completed_at=event.completed_at,
+            pages=event.pages,
+            requests=event.requests,
+            listings=len(event.listing_ids),
+            changed=event.changed,
+            rejected=event.rejected_total,
+            retry_not_before=retry_not_before(self._clock(), retry_after_seconds),
+            filter_state=filter_state,
+        )
+
+    async def _judge(self, counts: ListingCounts) -> Judgement:
+        judgement = judge_count(len(self._listing_ids), await counts.fetch(self._shop.slug))
+        if judgement.reason is CrawlReason.COMPLETE and self._unidentified:
+            # One of them may be any listing that is missing, so nothing may be called gone.
+            return Judgement(CrawlReason.UNIDENTIFIED, f"{self._unidentified} products without an id")
+        return judgement
+
+    async def _read_pages(self, fetch: Fetch, politeness: Politeness) -> str | None:
+        """Read every page once; return what shows that the pages moved, or None."""
+        seen: set[str] = set()
+        self._unidentified = 0
+        first: ParsedPage | None = None
+        for number in range(1, politeness.max_pages + 1):
+            page = await self._read_page(fetch, number, politeness.page_limit)
+            first = first or page
+            drift = _find_drift(page, number, seen)
+            if drift is not None:
+                return drift
+            seen.update(page.listing_ids)
+            self._unidentified += page.unidentified
+            if page.product_count < page_size(first.product_count, politeness.page_limit):
+                break
+        else:
+            raise CrawlStoppedError(CrawlReason.TOO_MANY_PAGES, f"no end after {politeness.max_pages} pages")
+        if number == 1:
+            return None
+        again = await self._read_page(fetch, 1, politeness.page_limit)
+        return None if again.listing_ids == first.listing_ids else "page 1 changed while the others were read"
+
+    async def _read_page(self, fetch: Fetch, number: int, limit: int) -> ParsedPage:
+        body = await fetch(products_url(self._shop.url, number, limit))
+        sighting = Sighting(
+            shop=self._shop, crawl_id=self._crawl_id, observed_at=self._tell_time(), page=number
+        )
+        page = parse_products_page(body, sighting)
+        self._pages += 1
+        CRAWL_PAGES.labels(self._shop.slug).inc()
+        self._listing_ids.update(dict.fromkeys(page.listing_ids))
+        self._note_rejected(page.rejected)
+        await self._publish_changed(page.observations)
+        return page
+
+    async def _publish_changed(self, observations: Sequence[ListingObserved]) -> None:
+        # Seen and published within this very second already: left for a later look.
+        news = [
+            event for event in observations if self._published_at.get(event.listing_id) != event.observed_at
+        ]
+        changed = await self._filter.find_changed(news)
+        self._unsettled = True
+        if changed:
+            await self._append(changed)
+        await self._filter.record(news, changed)
+        self._unsettled = False
+        self._changed += len(changed)
+        self._published_at.update((event.listing_id, event.observed_at) for event in changed)
+        counter = CRAWL_LISTINGS
+        counter.labels(self._shop.slug, "changed").inc(len(changed))
+        counter.labels(self._shop.slug, "unchanged").inc(len(observations) - len(changed))
+
+    async def _append(self, events: Sequence[Event]) -> None:
+        messages = [
+            Message(key=self._shop.slug, value=encode(event), headers={"event": event_name(event)})
+            for event in events
+        ]
+        if self._lease is not None:
+            await self._lease.check()
+        await self._publisher.publish(messages)
+
+    def _note_rejected(self, rejected: Sequence[RejectedObservation]) -> None:
+        for reject in rejected:
+            # A page that is read again replaces what it said; beyond the limit only the number is kept.
+            full = len(self._rejected) >= MAX_REJECTED and reject.position not in self._rejected
+            self._rejected[reject.position] = None if full else reject
+        CRAWL_LISTINGS.labels(self._shop.slug, "rejected").inc(len(rejected))
+
+    def _make_completed(self, judgement: Judgement, requests: int) -> CrawlCompleted:
+        rejected = tuple(reject for reject in self._rejected.values() if reject is not None)
+        return CrawlCompleted(
+            event_id=crawl_event_id(self._crawl_id),
+            shop=self._shop.slug,
+            crawl_id=self._crawl_id,
+            started_at=self._started_at,
+            completed_at=self._tell_time(),
+            complete=judgement.reason is CrawlReason.COMPLETE,
+            reason=judgement.reason.value,
+            detail=clean_text(judgement.detail, _MAX_DETAIL),
+            pages=self._pages,
+            requests=requests,
+            listing_ids=tuple(self._listing_ids),
+            changed=self._changed,
+            rejected=rejected,
+            rejected_total=len(self._rejected),
+        )
+
+    def _tell_time(self) -> datetime:
+        # Never backwards within a crawl, whatever the system's clock does.
+        self._latest = max(self._latest, self._clock())
+        return self._latest
+
+
+def judge_error(error: CrawlStoppedError | PageError) -> tuple[Judgement, float | None]:
+    """Turn what ended a crawl into its judgement and the pause that the shop asks for."""
+    pause = error.retry_after_seconds if isinstance(error, CrawlStoppedError) else None
+    return Judgement(error.reason, error.detail), pause
+
+
+def _find_drift(page: ParsedPage, number: int, seen: set[str]) -> str | None:
+    if page.repeated:
+        return f"page {number} shows a listing twice"
+    again = seen.intersection(page.listing_ids)
+    if again:
+        return f"page {number} repeats {len(again)} listings of earlier pages"
+    return None

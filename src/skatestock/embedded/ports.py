@@ -1,0 +1,54 @@
+"""Free ports on loopback, remembered in a folder so that a server keeps its address over restarts."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from skatestock.embedded.errors import PortInUseError
+
+HOST = "127.0.0.1"
+
+
+def choose_port(memory: Path, *, configured: int | None, server: str) -> int:
+    """Choose a server's port: the configured one, else the remembered one, else any free one; remember it.
+
+    Raises PortInUseError when the configured port is taken. A remembered port that was taken meanwhile is
+    replaced.
+    """
+    if configured is not None:
+        if not is_free(configured):
+            raise PortInUseError(server, configured)
+        port = configured
+    else:
+        remembered = _find_remembered(memory)
+        port = remembered if remembered is not None and is_free(remembered) else find_free_port()
+    memory.write_text(f"{port}\n", encoding="ascii")
+    return port
+
+
+def is_free(port: int) -> bool:
+    """Say whether nobody listens on the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do it: connections that linger after a restart do not make the port taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def find_free_port() -> int:
+    """Find a port that is free now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _find_remembered(memory: Path) -> int | None:
+    try:
+        port = int(memory.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return port if 0 < port < 65536 else None

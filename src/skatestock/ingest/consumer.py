@@ -1,0 +1,275 @@
+"""From the event log into the catalogue: a batch's data and its offsets in one transaction."""
+
+import asyncio
+import gc
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from skatestock.catalog.commands_load import load_shop_states
+from skatestock.catalog.commands_record import PricePointMonths, record_shop_states
+from skatestock.catalog.errors import FAULTS_OF_DATA, is_transient
+from skatestock.catalog.model import CrawlEnd, PricePoint, ShopDemand, ShopState
+from skatestock.eventlog.dead_letters import record_dead_letter
+from skatestock.eventlog.errors import FencedError
+from skatestock.eventlog.port import Batch, Connection, Consumer, EventLog, Record
+from skatestock.events.codec import decode
+from skatestock.events.errors import UndecodableError
+from skatestock.events.model import Event, ListingObserved
+from skatestock.ingest.errors import RefusedEventError
+from skatestock.ingest.model import Outcome, apply_event
+from skatestock.telemetry.logs import get_logger
+from skatestock.telemetry.metrics import (
+    DEAD_LETTERS,
+    EVENTLOG_LAG,
+    INGEST_BATCH_SECONDS,
+    INGEST_PRICE_POINTS,
+    INGEST_RECORDS,
+)
+
+GROUP = "ingest"
+TOPIC = "listing-observations"
+
+_MAX_RECORDS = 2000
+_WAIT_SECONDS = 0.5
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+_LAG_EVERY_SECONDS = 5.0
+
+# What one event can bring down: values that the database refuses, and values that a rule did not expect. The
+# rules are pure, so either fails again for the same event and for no other.
+_FAULTS_OF_AN_EVENT = (*FAULTS_OF_DATA, ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+
+_log = get_logger(__name__)
+
+
+class DecodedRecord(NamedTuple):
+    """A record and the event in it."""
+
+    record: Record
+    event: Event
+
+
+class Tally:
+    """What became of the records of a batch; counted only once the batch is committed."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.changes: Counter[str] = Counter()
+        self.dead: Counter[str] = Counter()
+
+    def add(self, other: "Tally") -> None:
+        """Take over another tally."""
+        self.outcomes += other.outcomes
+        self.changes += other.changes
+        self.dead += other.dead
+
+    def add_points(self, points: Sequence[PricePoint]) -> None:
+        """Count the changes in new price points."""
+        for point in points:
+            self.changes.update(point.changes)
+
+    def publish(self) -> None:
+        """Tell the metrics."""
+        for outcome, count in self.outcomes.items():
+            INGEST_RECORDS.labels(outcome=outcome).inc(count)
+        for change, count in self.changes.items():
+            INGEST_PRICE_POINTS.labels(change=change).inc(count)
+        for kind, count in self.dead.items():
+            DEAD_LETTERS.labels(kind=kind).inc(count)
+
+
+class IngestHandler:
+    """Writes what a batch says into the catalogue; what cannot be processed becomes a dead letter beside it.
+
+    Everything happens in the transaction of the connection handed in, so it is stored exactly when the
+    batch's offset is. Events of one shop are applied strictly in the order of their offsets.
+    """
+
+    def __init__(self, *, decode_event: Callable[[bytes], Event] = decode) -> None:
+        self._decode = decode_event
+        self._months = PricePointMonths()
+        self.tally = Tally()
+        """Of the last batch."""
+
+    async def __call__(self, connection: Connection, batch: Batch) -> None:
+        """Apply one batch."""
+        self.tally = Tally()
+        with _without_garbage_collection():
+            await self._handle(connection, batch)
+
+    async def _handle(self, connection: Connection, batch: Batch) -> None:
+        items = await self._decode_records(connection, batch.records)
+        if items:
+            await self._months.ensure(connection, (_moment_of(item.event) for item in items))
+            await self._settle(connection, items)
+
+    async def _decode_records(self, connection: Connection, records: Sequence[Record]) -> list[DecodedRecord]:
+        items = []
+        for record in records:
+            try:
+                items.append(DecodedRecord(record, self._decode(record.value)))
+            except UndecodableError as error:
+                await _bury(connection, record, self.tally, error.kind, error.text)
+        return items
+
+    async def _settle(self, connection: Connection, items: Sequence[DecodedRecord]) -> None:
+        """Apply the items; when one of them brings the others down, find it by halving and bury it alone."""
+        try:
+            async with connection.transaction():
+                tally = await _apply(connection, items)
+        except _FAULTS_OF_AN_EVENT as error:
+            if len(items) == 1:
+                text = f"{type(error).__name__}: {error}"
+                await _bury(connection, items[0].record, self.tally, "unprocessable", text)
+                return
+        else:
+            self.tally.add(tally)
+            return
+        middle = len(items) // 2
+        await self._settle(connection, items[:middle])
+        await self._settle(connection, items[middle:])
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep the collector of cycles still: a batch makes a million objects without a cycle among them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+async def _apply(connection: Connection, items: Sequence[DecodedRecord]) -> Tally:
+    tally = Tally()
+    states = await load_shop_states(connection, read_demands([item.event for item in items]))
+    for record, event in items:
+        try:
+            tally.outcomes[_apply_to(states, event)] += 1
+        except RefusedEventError as error:
+            await _bury(connection, record, tally, error.kind, error.text)
+    tally.add_points(await record_shop_states(connection, states.values()))
+    return tally
+
+
+def _apply_to(states: Mapping[str, ShopState], event: Event) -> Outcome:
+    shop = states.get(event.shop)
+    if shop is None:
+        raise RefusedEventError("unknown_shop", f"no shop {event.shop!r} is in the catalogue")
+    return apply_event(shop, event)
+
+
+async def _bury(connection: Connection, record: Record, tally: Tally, kind: str, text: str) -> None:
+    await record_dead_letter(connection, GROUP, record, kind=kind, text=text)
+    tally.outcomes[Outcome.DEAD] += 1
+    tally.dead[kind] += 1
+    position = f"{record.topic}/{record.partition}/{record.offset}"
+    _log.warning("dead_letter", kind=kind, text=text[:500], record=position)
+
+
+def read_demands(events: Sequence[Event]) -> dict[str, ShopDemand]:
+    """Tell, by shop, which states a batch of events needs."""
+    demands: dict[str, ShopDemand] = {}
+    for event in events:
+        moment = _moment_of(event)
+        demand = demands.get(event.shop)
+        if demand is None:
+            demand = demands[event.shop] = ShopDemand(moment)
+        demand.earliest_at = min(demand.earliest_at, moment)
+        demand.crawl_ids.add(event.crawl_id)
+        if isinstance(event, ListingObserved):
+            demand.listing_ids.add(event.listing_id)
+        else:
+            demand.crawl_ends.append(CrawlEnd(frozenset(event.listing_ids), event.complete))
+    return demands
+
+
+def _moment_of(event: Event) -> datetime:
+    return event.observed_at if isinstance(event, ListingObserved) else event.started_at
+
+
+# ---------------------------------------------------------------- the process
+
+
+async def run_ingest(
+    log: EventLog,
+    stop: asyncio.Event,
+    *,
+    max_records: int = _MAX_RECORDS,
+    on_batch: Callable[[int], None] | None = None,
+) -> None:
+    """Ingest until `stop` is set, bearing restarts of the database; a batch in hand is finished first.
+
+    `on_batch` hears the number of records of every committed batch. Raises what waiting cannot mend.
+    """
+    handler = IngestHandler()
+    consumer = await _patiently(log, stop)
+    lag_due_at = time.monotonic()
+    pause = _FIRST_PAUSE_SECONDS
+    while consumer is not None and not stop.is_set():
+        try:
+            count = await _process(consumer, handler, max_records)
+            if time.monotonic() >= lag_due_at:
+                await _publish_lag(log)
+                lag_due_at = time.monotonic() + _LAG_EVERY_SECONDS
+        except FencedError as error:
+            _log.warning("ingest_fenced", error=str(error))
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            _log.warning("ingest_retry", error=str(error), kind=type(error).__name__, in_seconds=pause)
+            await _sleep(stop, pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        else:
+            pause = _FIRST_PAUSE_SECONDS
+            if count and on_batch is not None:
+                on_batch(count)
+    if consumer is not None:
+        await consumer.close()
+
+
+async def _patiently(log: EventLog, stop: asyncio.Event) -> Consumer | None:
+    pause = _FIRST_PAUSE_SECONDS
+    while not stop.is_set():
+        try:
+            return await log.open_consumer(GROUP, TOPIC)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            _log.warning("ingest_retry", error=str(error), kind=type(error).__name__, in_seconds=pause)
+        await _sleep(stop, pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+    return None
+
+
+async def _process(consumer: Consumer, handler: IngestHandler, max_records: int) -> int:
+    began = time.perf_counter()
+
+    async def handle(connection: Connection, batch: Batch) -> None:
+        nonlocal began
+        began = time.perf_counter()
+        await handler(connection, batch)
+
+    count = await consumer.process(handle, max_records=max_records, wait_seconds=_WAIT_SECONDS)
+    if count:
+        INGEST_BATCH_SECONDS.observe(time.perf_counter() - began)
+        handler.tally.publish()
+    return count
+
+
+async def _publish_lag(log: EventLog) -> None:
+    for partition in await log.fetch_lag(GROUP, TOPIC):
+        EVENTLOG_LAG.labels(partition=str(partition.partition)).set(partition.lag)
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,68 @@
+"""The API served in processes of its own, for tests that ask it over a socket."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import httpx
+import psutil
+
+from skatestock.api.server import serve_api
+from skatestock.telemetry.logs import configure_logging
+
+PATIENCE_SECONDS = 30.0
+
+
+def find_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+def wait_for(url: str, *, until: int = 200) -> httpx.Response:
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < give_up_at:
+        try:
+            answer = httpx.get(url, timeout=5)
+        except httpx.TransportError:
+            time.sleep(0.05)
+            continue
+        if answer.status_code == until:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"{url} did not answer {until} within {PATIENCE_SECONDS} s")
+
+
+@contextmanager
+def served(dsn: str, *, workers: int = 1, demo: bool = False) -> Iterator[tuple[psutil.Process, str]]:
+    """Serve in a process of its own; gives it and the API's address."""
+    port = find_port()
+    process = multiprocessing.get_context("spawn").Process(
+        target=partial(
+            serve_api,
+            dsn,
+            "127.0.0.1",
+            port,
+            demo=demo,
+            workers=workers,
+            prepare=partial(configure_logging, "api", json=True),
+        )
+    )
+    process.start()
+    assert process.pid is not None
+    running = psutil.Process(process.pid)
+    family = [running]
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health/live")
+        family += running.children(recursive=True)
+        yield running, f"http://127.0.0.1:{port}"
+    finally:
+        for member in family:
+            if member.is_running():
+                member.kill()
+        process.join(PATIENCE_SECONDS)

@@ -1,0 +1,145 @@
+"""The OpenAPI document describes every field and parameter, and stays true to the endpoints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skatestock.api.documentation import build_documentation
+from skatestock.api.endpoints import ENDPOINTS
+from skatestock.api.errors import PROBLEMS, RequestError
+from skatestock.api.openapi import build_document, to_openapi_3_0
+from skatestock.api.operations import OPERATION
+
+DOCS = Path(__file__).parents[2] / "docs" / "API.md"
+DOCUMENT = build_document(ENDPOINTS, version="1.2.3", demo=False)
+OPERATIONS = {path: methods["get"] for path, methods in DOCUMENT["paths"].items()}
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def walk(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for part in node.values():
+            yield from walk(part)
+    elif isinstance(node, list):
+        for part in node:
+            yield from walk(part)
+
+
+def refers(schema: dict[str, Any]) -> bool:
+    """Tell whether a schema's example is that of the schema that it refers to."""
+    parts = [schema, schema.get("items", {}), *schema.get("anyOf", ())]
+    return any("$ref" in part for part in parts)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_field_has_a_description_and_an_example(name: str) -> None:
+    schema = SCHEMAS[name]
+    if "properties" not in schema:
+        return
+    assert schema["description"]
+    for field, described in schema["properties"].items():
+        if "$ref" in described:
+            continue
+        assert described.get("description"), field
+        assert described.get("examples") or refers(described), field
+
+
+@pytest.mark.parametrize("path", OPERATIONS)
+def test_every_operation_and_parameter_has_a_description_and_an_example(path: str) -> None:
+    operation = OPERATIONS[path]
+    assert operation["summary"]
+    assert operation["description"]
+    for parameter in operation["parameters"]:
+        assert parameter["description"]
+        assert "example" in parameter
+    assert set(re.findall(r"\{(\w+)\}", path)) == {
+        parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"
+    }
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = {node["$ref"] for node in walk(DOCUMENT) if isinstance(node.get("$ref"), str)}
+    assert references <= {f"#/components/schemas/{name}" for name in SCHEMAS}
+    assert {f"#/components/schemas/{name}" for name in SCHEMAS if name != "Availability"} <= references | {
+        node["schema"]["$ref"] for node in walk(DOCUMENT) if "$ref" in node.get("schema", {})
+    }
+
+
+def test_operation_ids_are_unique() -> None:
+    names = [operation["operationId"] for operation in OPERATIONS.values()]
+    assert len(set(names)) == len(names) == len(ENDPOINTS)
+
+
+def test_every_problem_that_an_endpoint_names_is_in_the_list() -> None:
+    assert set(PROBLEMS) == set(RequestError.__subclasses__())
+    assert len({problem.code for problem in PROBLEMS}) == len(PROBLEMS)
+    for endpoint in ENDPOINTS:
+        assert set(endpoint.opt[OPERATION].problems) <= set(PROBLEMS)
+
+
+def test_the_older_rendition_has_nothing_that_openapi_3_0_does_not_know() -> None:
+    older = to_openapi_3_0(DOCUMENT)
+    assert older["openapi"] == "3.0.3"
+    for node in walk(older):
+        assert node.get("type") != "null"
+        assert not isinstance(node.get("type"), list)
+        assert not isinstance(node.get("examples"), list)
+        assert "const" not in node
+        if isinstance(node.get("$ref"), str):
+            assert len(node) == 1
+    price = older["components"]["schemas"]["ProductItem"]["properties"]["price"]
+    assert price["nullable"] is True
+    assert price["allOf"] == [{"$ref": "#/components/schemas/Price"}]
+    assert DOCUMENT["openapi"] == "3.1.0", "the document itself must stay as it was"
+
+
+def test_the_demo_says_so() -> None:
+    demo = build_document(ENDPOINTS, version="1.2.3", demo=True)
+    assert "demo" in demo["info"]["title"].lower()
+    assert "Demo" in demo["info"]["description"]
+
+
+def test_nothing_of_ours_leads_outside() -> None:
+    """The only addresses in the document are examples under reserved names."""
+    addresses = set(re.findall(r"https?://([\w.-]+)", str(DOCUMENT)))
+    assert all(address.endswith(".example") for address in addresses)
+    for endpoint in build_documentation(DOCUMENT):
+        assert all(path.startswith("/api-docs") for path in endpoint.paths)
+
+
+class TestDocs:
+    """`docs/API.md` and the code name the same endpoints, parameters and problems."""
+
+    def test_endpoints(self) -> None:
+        assert set(re.findall(r"^### `GET (\S+)`$", DOCS.read_text(), re.MULTILINE)) == set(OPERATIONS)
+
+    @pytest.mark.parametrize("path", OPERATIONS)
+    def test_parameters(self, path: str) -> None:
+        section = DOCS.read_text().split(f"### `GET {path}`\n")[1].split("\n### ")[0].split("\n## ")[0]
+        documented = {
+            row[0]: row[2]
+            for row in re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \| ", section, re.MULTILINE)
+        }
+        declared = {p["name"]: p for p in OPERATIONS[path]["parameters"] if p["in"] == "query"}
+        assert documented.keys() == declared.keys()
+        for name, default in documented.items():
+            if "default" in declared[name]["schema"]:
+                assert default.strip("` ") == str(declared[name]["schema"]["default"]).lower(), name
+
+    @pytest.mark.parametrize("path", OPERATIONS)
+    def test_examples(self, path: str) -> None:
+        section = DOCS.read_text().split(f"### `GET {path}`\n")[1].split("\n### ")[0].split("\n## ")[0]
+        address = path.replace("{product_id}", "1")
+        assert re.search(rf'^curl -s .*"\$API{re.escape(address)}["?]', section, re.MULTILINE)
+
+    def test_problems(self) -> None:
+        documented = re.findall(r"^\| `(\w+)` \| (\d{3}) \| (.+) \|$", DOCS.read_text(), re.MULTILINE)
+        assert documented == [
+            (problem.code, str(int(problem.status)), problem.__doc__) for problem in PROBLEMS
+        ]
