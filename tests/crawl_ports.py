@@ -1,4 +1,4 @@
-"""What crawls need of the other rooms, in memory: a log that decodes what it is told, and answers made from it."""
+"""What crawls need of the other rooms, in memory: a log, and answers made from what it was told."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def new_crawl_id() -> str:
 
 
 class MemoryLog:
-    """A publisher that keeps and decodes every message; `fail_at` lets an append fail before or after it stands."""
+    """A publisher that keeps and decodes every message; an append may fail before or after it stands."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -32,7 +32,9 @@ class MemoryLog:
         if self.fail_before:
             raise ConnectionError("the log is away")
         self.messages.extend(messages)
-        self.events.extend(decode(message.value, clock=lambda: datetime(2100, 1, 1, tzinfo=UTC)) for message in messages)
+        self.events.extend(
+            decode(message.value, clock=lambda: datetime(2100, 1, 1, tzinfo=UTC)) for message in messages
+        )
         if self.fail_after:
             raise ConnectionError("the log has not answered")
 
@@ -46,7 +48,7 @@ class MemoryLog:
         return [event for event in self.events if isinstance(event, CrawlCompleted)]
 
     def fold(self, shop: str) -> dict[str, ListingObserved]:
-        """Apply the observations as a consumer does: the later one wins, a repeated moment changes nothing."""
+        """Apply observations as a consumer does: the later one wins, a repeated moment changes nothing."""
         states: dict[str, ListingObserved] = {}
         for event in self.observed():
             known = states.get(event.listing_id)

@@ -12,6 +12,7 @@ import asyncpg
 
 from skatestock.catalog.commands import ensure_shops
 from skatestock.catalog.model import ShopRecord
+from skatestock.eventlog.port import Batch, Record
 from skatestock.events.codec import encode
 from skatestock.events.model import (
     CrawlCompleted,
@@ -20,7 +21,6 @@ from skatestock.events.model import (
     OfferObserved,
     RejectedObservation,
 )
-from skatestock.eventlog.port import Batch, Record
 from skatestock.ingest.consumer import TOPIC, IngestHandler
 from skatestock.vocabulary.availability import Availability
 
@@ -96,6 +96,13 @@ def ended(
     **fields: Any,
 ) -> CrawlCompleted:
     """Make the end of a crawl that began at `minute`."""
+    defaults: dict[str, Any] = {
+        "reason": "complete" if complete else "blocked",
+        "pages": 1,
+        "requests": 2,
+        "changed": 0,
+        "rejected_total": len(rejected),
+    }
     return CrawlCompleted(
         event_id=f"{shop}-end-{minute}",
         shop=shop,
@@ -103,13 +110,9 @@ def ended(
         started_at=at(minute),
         completed_at=at(minute + 5 if until is None else until),
         complete=complete,
-        **(
-            {"reason": "complete" if complete else "blocked", "pages": 1, "requests": 2, "changed": 0}
-            | fields
-        ),
+        **(defaults | fields),
         listing_ids=listing_ids,
         rejected=tuple(rejected),
-        rejected_total=len(rejected),
     )
 
 
@@ -162,7 +165,8 @@ async def all_points(pool: asyncpg.Pool, shop: str = SHOP) -> dict[tuple[str, st
     """Read a shop's histories by listing and offer."""
     rows = await pool.fetch(
         """
-        SELECT l.listing_id, o.offer_id, p.observed_at, p.price_minor, p.compare_at_minor, p.availability, p.changes
+        SELECT l.listing_id, o.offer_id, p.observed_at, p.price_minor, p.compare_at_minor, p.availability,
+            p.changes
         FROM price_points p JOIN offers o ON o.id = p.offer_id JOIN listings l ON l.id = o.listing_id
         JOIN shops s ON s.id = l.shop_id WHERE s.slug = $1 ORDER BY p.observed_at
         """,
@@ -181,10 +185,10 @@ _TABLES = {
         FROM crawls c JOIN shops s ON s.id = c.shop_id WHERE s.slug = $1 ORDER BY c.crawl_id
     """,
     "listings": """
-        SELECT l.listing_id, l.url, l.handle, l.title, l.name, l.vendor, l.brand, l.colourway, l.product_type,
-            l.image_url, l.currency, l.fingerprint, l.parser, l.parser_version, l.first_seen_at, l.observed_at,
-            l.seen_at, l.missed, l.delisted_at, p.name AS product, b.name AS product_brand, c.slug AS category,
-            p.colourway AS product_colourway, p.created_at
+        SELECT l.listing_id, l.url, l.handle, l.title, l.name, l.vendor, l.brand, l.colourway,
+            l.product_type, l.image_url, l.currency, l.fingerprint, l.parser, l.parser_version,
+            l.first_seen_at, l.observed_at, l.seen_at, l.missed, l.delisted_at, p.name AS product,
+            b.name AS product_brand, c.slug AS category, p.colourway AS product_colourway, p.created_at
         FROM listings l JOIN shops s ON s.id = l.shop_id JOIN products p ON p.id = l.product_id
         LEFT JOIN brands b ON b.id = p.brand_id LEFT JOIN categories c ON c.id = p.category_id
         WHERE s.slug = $1 ORDER BY l.listing_id

@@ -1,4 +1,4 @@
-"""What the history of one offer must be, told by the rules alone: written apart from the pipeline, to judge it."""
+"""What the history of one offer must be by the rules alone: written apart from the pipeline, to judge it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -92,8 +92,8 @@ class History:
 def expected_points(crawls: Iterable[tuple[datetime, bool, Seen | None]]) -> list[Point]:
     """Return the price points of one offer.
 
-    Each crawl is (moment, whether its listing was seen, the offer or None), in order of time. Crawls before the
-    offer's first sighting say nothing about it.
+    Each crawl is (moment, whether its listing was seen, the offer or None), in order of time. Crawls before
+    the offer's first sighting say nothing about it.
     """
     history = History()
     known = False

@@ -17,6 +17,7 @@ from tests.integration.catalog_rows import NOW, Catalogue, days_ago
 
 from skatestock.api.app import create_app
 from skatestock.api.errors import PROBLEMS
+from skatestock.api.health import find_newest_revision
 from skatestock.database.migrations import head_revision, migrate
 from skatestock.database.pool import create_pool
 from skatestock.embedded.binaries import get_postgres
@@ -205,6 +206,9 @@ class TestHealth:
         assert database["detail"] == f"schema {head_revision()}"
         assert (await api.get("/health/ready")).status_code == 200
 
+    def test_the_newest_schema_is_the_one_that_migrations_lead_to(self) -> None:
+        assert find_newest_revision() == head_revision()
+
     async def test_an_old_schema_is_not_ready(self, pool: asyncpg.Pool, api: httpx.AsyncClient) -> None:
         await pool.execute("UPDATE alembic_version SET version_num = '0000'")
         answer = await api.get("/health/ready")
@@ -341,7 +345,7 @@ NAMES = st.one_of(
     hole=TEXTS,
     query=st.lists(st.tuples(NAMES, TEXTS), max_size=6),
 )
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_input_makes_it_fail(
     api: httpx.AsyncClient, path: str, hole: str, query: list[tuple[str, str]]
 ) -> None:
@@ -358,7 +362,7 @@ async def test_no_input_makes_it_fail(
 
 
 @given(query=st.binary(max_size=200), path=st.binary(max_size=60))
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_bytes_make_it_fail(app: Litestar, query: bytes, path: bytes) -> None:
     """Bytes that no client of good manners sends, put into the scope as a server would."""
     for target in ("/products", f"/products/{path.decode('latin-1')}", f"/{path.decode(errors='replace')}"):
@@ -366,7 +370,7 @@ async def test_no_bytes_make_it_fail(app: Litestar, query: bytes, path: bytes) -
         assert status < 500, target
 
 
-async def send_raw(app: Litestar, path: str, query: bytes) -> int:
+async def send_raw(app: Any, path: str, query: bytes) -> int:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

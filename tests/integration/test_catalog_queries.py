@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import asyncpg
 import pytest
 from tests.integration.catalog_rows import NOW, Catalogue, days_ago
@@ -17,17 +19,17 @@ def catalogue(pool: asyncpg.Pool) -> Catalogue:
     return Catalogue(pool)
 
 
-async def find(pool: asyncpg.Pool, *, page: int = 1, limit: int = 24, **wanted: object) -> ProductPage:
+async def find(pool: asyncpg.Pool, *, page: int = 1, limit: int = 24, **wanted: Any) -> ProductPage:
     async with pool.acquire() as connection:
         return await find_products(
             connection,
-            ProductFilter(**wanted),  # type: ignore[arg-type] # tests name the filters one by one
+            ProductFilter(**wanted),
             page=page,
             limit=limit,
         )
 
 
-async def find_ids(pool: asyncpg.Pool, **wanted: object) -> list[int]:
+async def find_ids(pool: asyncpg.Pool, **wanted: Any) -> list[int]:
     return [item.id for item in (await find(pool, **wanted)).items]
 
 

@@ -3,71 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
-import msgspec
 import pytest
 import pytest_asyncio
-from tests.crawl_ports import HandClock, LogCounts, LogFingerprints, MemoryLog, new_crawl_id
+from tests.crawl_scene import START_AT, Scene
 
-from skatestock.crawl.politeness import Politeness
-from skatestock.crawl.session import CrawlOutcome, CrawlPorts, CrawlRequest, crawl_shop
-from skatestock.crawl.shops import Shop, derive_demo_shops, load_shops
-from skatestock.crawl.spacing import LocalSpacingGate
 from skatestock.replica.faults import Fault
 from skatestock.replica.server import ReplicaServers
 from skatestock.replica.world import World
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("crawling_loop")]
 
-START_AT = datetime(2026, 3, 1, tzinfo=UTC)
-FAST = Politeness(
-    spacing_seconds=0,
-    backoff_seconds=0.01,
-    request_timeout_seconds=2,
-    crawl_timeout_seconds=20,
-    retries=2,
-    page_limit=50,
-    max_body_bytes=8 * 2**20,
-    contact="https://example.org/contact",
-)
-
-
-class Scene:
-    """One replica and everything a crawl of it needs."""
-
-    def __init__(self, replica: ReplicaServers) -> None:
-        self.replica = replica
-        self.shops = {shop.slug: shop for shop in derive_demo_shops(load_shops(), replica.addresses.shop_urls)}
-        self.log = MemoryLog()
-        self.fingerprints = LogFingerprints(self.log)
-        self.clock = HandClock(START_AT)
-        self.ports = CrawlPorts(
-            publisher=self.log,
-            last_fingerprints=self.fingerprints,
-            listing_counts=LogCounts(self.log),
-            spacing_gate=LocalSpacingGate(),
-        )
-
-    def shop(self, slug: str = "labor") -> Shop:
-        return self.shops[slug]
-
-    async def crawl(self, slug: str = "labor", politeness: Politeness = FAST) -> CrawlOutcome:
-        self.clock.advance(60)
-        request = CrawlRequest(shop=self.shop(slug), crawl_id=new_crawl_id())
-        return await crawl_shop(request, self.ports, politeness, self.clock)
-
-    def fault(self, kind: str, times: int | None = None, page: int | None = None, **parameters: int | str) -> Fault:
-        return self.replica.set_fault(Fault("labor", kind, times, None, page, parameters))
-
-    def asked_paths(self) -> list[str]:
-        return [record.target for record in self.replica.log.requests(0, "labor")]
-
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def scene() -> AsyncIterator[Scene]:
     async with ReplicaServers(World(7, START_AT, listings_per_shop=120)) as replica:
-        yield Scene(replica)
+        yield Scene.of(replica)
 
 
 async def test_a_crawl_sees_every_listing_and_offer_of_the_shop(scene: Scene) -> None:
@@ -138,7 +89,7 @@ async def test_each_fault_ends_the_crawl_with_its_reason_and_the_next_one_catche
     scene: Scene, kind: str, parameters: dict[str, int | str], reason: str, sees: bool
 ) -> None:
     first = await scene.crawl()
-    fault = scene.fault(kind, **parameters)
+    fault = scene.replica.set_fault(Fault("labor", kind, parameters=dict(parameters)))
     outcome = await scene.crawl()
     assert (outcome.reason, outcome.complete) == (reason, reason == "complete"), outcome.detail
     assert fault.played > 0

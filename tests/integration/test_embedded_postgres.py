@@ -36,7 +36,7 @@ from skatestock.embedded.server import build_launch, resolve_command, wait_ready
 def made_folder() -> Iterator[Path]:
     """A folder with PostgreSQL's data, made once: most tests only need that it was made."""
     folder = make_public_folder()
-    server = EmbeddedPostgres(folder / "postgres")
+    server = EmbeddedPostgres(folder / "postgres", durable=False)
     run_apart(server.start())
     run_apart(server.stop())
     yield folder / "postgres"
@@ -68,20 +68,21 @@ async def test_what_was_written_survives_a_stop_at_the_same_address(made_folder:
 
 
 async def test_a_clean_stop_leaves_no_process_and_no_lock(made_folder: Path) -> None:
-    server = EmbeddedPostgres(made_folder)
+    server = EmbeddedPostgres(made_folder, durable=False)
     await server.start()
     pid = server.pid
     assert pid is not None
     assert (made_folder / "lock").exists()
+    assert len(find_postgres_processes(server.data, server.cluster_name)) > 4
     await server.stop()
     assert not psutil.pid_exists(pid)
-    assert find_postgres_processes(server.data, "skatestock-") == []
+    assert find_postgres_processes(server.data, server.cluster_name) == []
     assert not (made_folder / "lock").exists()
     assert not (server.data / "postmaster.pid").exists()
 
 
 async def test_nobody_gets_in_without_the_password(made_folder: Path) -> None:
-    server = EmbeddedPostgres(made_folder)
+    server = EmbeddedPostgres(made_folder, durable=False)
     await server.start()
     try:
         password = (made_folder / "password").read_text().strip()
@@ -96,7 +97,7 @@ async def test_nobody_gets_in_without_the_password(made_folder: Path) -> None:
 
 
 def test_only_the_owner_can_read_the_password_and_the_data(made_folder: Path) -> None:
-    server = EmbeddedPostgres(made_folder)
+    server = EmbeddedPostgres(made_folder, durable=False)
     run_apart(server.prepare())
     assert stat.S_IMODE((made_folder / "password").stat().st_mode) == 0o600
     assert stat.S_IMODE(server.data.parent.stat().st_mode) == 0o700
@@ -120,13 +121,13 @@ async def test_committed_rows_survive_a_kill(made_folder: Path) -> None:
 
 
 async def test_a_server_whose_keeper_is_gone_is_ended_and_replaced(made_folder: Path) -> None:
-    orphan = EmbeddedPostgres(made_folder)
+    orphan = EmbeddedPostgres(made_folder, durable=False)
     await orphan.prepare()
     child = orphan.child()
     process = ChildProcess(build_launch(child, await resolve_command(child), made_folder / "orphan.log"))
     assert await wait_ready(child, process) is None
     connection = await asyncpg.connect(orphan.dsn)
-    server = EmbeddedPostgres(made_folder)
+    server = EmbeddedPostgres(made_folder, durable=False)
     await server.start()
     try:
         assert process.exit_code is not None
@@ -136,9 +137,13 @@ async def test_a_server_whose_keeper_is_gone_is_ended_and_replaced(made_folder: 
         await server.stop()
 
 
-@pytest.mark.parametrize("content", ["", "\n", f"{os.getpid()}\n/somewhere\n", "999999999\n/somewhere\n"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "\n", f"{os.getpid()}\n/somewhere\n", "999999999\n/somewhere\n"],
+    ids=["empty", "blank", "living stranger", "dead"],
+)
 async def test_a_stale_pid_file_does_not_block_the_start(made_folder: Path, content: str) -> None:
-    server = EmbeddedPostgres(made_folder)
+    server = EmbeddedPostgres(made_folder, durable=False)
     await server.prepare()
     (server.data / "postmaster.pid").write_text(content)
     await server.start()
@@ -162,14 +167,14 @@ async def test_the_remains_of_an_interrupted_creation_are_swept_away(data_folder
 
 
 async def test_a_folder_of_another_major_version_is_refused_with_the_way_out(made_folder: Path) -> None:
-    server = EmbeddedPostgres(made_folder)
+    server = EmbeddedPostgres(made_folder, durable=False)
     await server.prepare()
     version = server.data / "PG_VERSION"
     ours = version.read_text()
     version.write_text("14\n")
     try:
         with pytest.raises(OtherMajorVersionError) as refused:
-            await EmbeddedPostgres(made_folder).start()
+            await EmbeddedPostgres(made_folder, durable=False).start()
     finally:
         version.write_text(ours)
     assert "written by PostgreSQL 14" in str(refused.value)
@@ -199,14 +204,14 @@ async def test_a_configured_port_in_use_is_named(made_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortInUseError, match=f"PostgreSQL is to listen on 127.0.0.1:{port}"):
-            await EmbeddedPostgres(made_folder, port=port).start()
+            await EmbeddedPostgres(made_folder, port=port, durable=False).start()
 
 
 async def test_a_remembered_port_taken_by_another_is_replaced(made_folder: Path) -> None:
-    server = EmbeddedPostgres(made_folder)
+    server = EmbeddedPostgres(made_folder, durable=False)
     await server.prepare()
     with socket.create_server(("127.0.0.1", server.port)) as taken:
-        again = EmbeddedPostgres(made_folder)
+        again = EmbeddedPostgres(made_folder, durable=False)
         await again.start()
         try:
             assert again.port != taken.getsockname()[1]
@@ -215,11 +220,11 @@ async def test_a_remembered_port_taken_by_another_is_replaced(made_folder: Path)
 
 
 async def test_the_folder_has_one_server_at_a_time(made_folder: Path) -> None:
-    server = EmbeddedPostgres(made_folder)
+    server = EmbeddedPostgres(made_folder, durable=False)
     await server.start()
     try:
         with pytest.raises(FolderHeldError, match=f"held by process {os.getpid()} "):
-            await EmbeddedPostgres(made_folder).start()
+            await EmbeddedPostgres(made_folder, durable=False).start()
     finally:
         await server.stop()
 
@@ -237,7 +242,7 @@ async def test_data_without_its_password_file_is_refused(made_folder: Path) -> N
     password.unlink()
     try:
         with pytest.raises(DamagedFolderError, match="not its password file"):
-            await EmbeddedPostgres(made_folder).prepare()
+            await EmbeddedPostgres(made_folder, durable=False).prepare()
     finally:
         password.write_text(kept)
         password.chmod(0o600)

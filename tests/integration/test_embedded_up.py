@@ -20,6 +20,7 @@ import pytest
 import redis
 from tests.servers import make_public_folder, run_apart
 
+from skatestock.embedded.addresses import Addresses, find_addresses
 from skatestock.embedded.children import ChildState
 from skatestock.embedded.leftovers import is_running
 from skatestock.embedded.process_records import FolderProcesses, ProcessRecord, find_processes
@@ -162,6 +163,7 @@ def test_a_second_up_on_the_folder_says_who_holds_it(up: Up) -> None:
     assert "since 20" in second.stderr
     assert f"kill {up.pid}" in second.stderr
     assert up.recorded().supervised
+    assert find_addresses(up.folder) == Addresses(up.addresses["dsn"], up.addresses["url"])
     assert up.child("postgres").state is ChildState.READY
 
 

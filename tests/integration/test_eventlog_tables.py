@@ -107,6 +107,16 @@ async def test_records_are_read_from_an_offset_on(log: PostgresEventLog) -> None
         await log.fetch_records("no-such-topic", 0, 0, 1)
 
 
+async def test_huge_records_come_in_smaller_batches(log: PostgresEventLog) -> None:
+    huge = bytes(6_000_000)
+    await log.append(TOPIC, [Message(key="labor", value=huge) for _ in range(4)])
+    consumer = await log.open_consumer("readers", TOPIC)
+    sizes = [await consumer.process(ignore, max_records=100, wait_seconds=0) for _ in range(3)]
+    assert sizes == [3, 1, 0]
+    await log.append(TOPIC, [Message(key="labor", value=huge * 3)])
+    assert await consumer.process(ignore, max_records=100, wait_seconds=0) == 1
+
+
 async def test_topics_are_set_up_once_by_many(pool: Pool) -> None:
     logs = [PostgresEventLog(pool, topics={"a": 3, "b": 1}) for _ in range(5)]
     await asyncio.gather(*(log.ensure_topics() for log in logs))

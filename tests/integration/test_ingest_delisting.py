@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
-
 from tests.ingest_shop import (
     IN,
     OUT,
@@ -18,6 +17,8 @@ from tests.ingest_shop import (
     read_one,
     seen,
 )
+
+from skatestock.events.model import Event
 
 GONE = ["delisted"]
 
@@ -86,7 +87,7 @@ async def test_a_delisted_listing_that_is_seen_unchanged_is_back_as_it_was(
     shop: asyncpg.Pool, batch: int
 ) -> None:
     offers = [offer(offer_id="a"), offer(5000, OUT, offer_id="b"), offer(offer_id="c")]
-    story = [
+    story: list[Event] = [
         seen(1, *offers),
         seen(11, *offers[:2]),
         ended(30),
@@ -115,7 +116,12 @@ async def test_a_listing_can_be_delisted_and_return_again_and_again(shop: asyncp
 
 
 async def test_an_end_and_a_return_within_one_second_are_one_price_point(shop: asyncpg.Pool) -> None:
-    story = [seen(1, offer(6000, IN)), ended(30), ended(60, until=65), seen(65, offer(5000), crawl="next")]
+    story: list[Event] = [
+        seen(1, offer(6000, IN)),
+        ended(30),
+        ended(60, until=65),
+        seen(65, offer(5000), crawl="next"),
+    ]
     await ingest(shop, *story, batch=1)
     assert (await points(shop))[1:] == [Point(65, 5000, None, "in_stock", ["back", "price_down", "delisted"])]
 

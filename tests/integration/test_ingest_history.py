@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 
 import asyncpg
 import pytest
-
-from skatestock.vocabulary.availability import Availability
 from tests.ingest_shop import (
     IN,
     OUT,
@@ -24,6 +22,8 @@ from tests.ingest_shop import (
     read_one,
     seen,
 )
+
+from skatestock.vocabulary.availability import Availability
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-
 from tests.ingest_shop import (
     IN,
     OUT,
@@ -22,6 +21,8 @@ from tests.ingest_shop import (
     read_one,
     seen,
 )
+
+from skatestock.events.model import Event
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ async def test_a_confirmed_price_joins_the_price_point_that_stands_at_its_moment
 
 
 async def test_a_confirmed_price_holds_in_the_price_points_since(shop: asyncpg.Pool, batch: int) -> None:
-    story = [
+    story: list[Event] = [
         seen(0),
         seen(30, offer(1000), crawl="x"),
         seen(31, offer(1000, OUT), crawl="x"),
@@ -160,7 +161,7 @@ async def test_the_same_crawl_cannot_confirm_its_own_price(shop: asyncpg.Pool, b
 async def test_another_crawl_that_sees_the_listing_unchanged_confirms(
     shop: asyncpg.Pool, batch: int, complete: bool
 ) -> None:
-    story = [
+    story: list[Event] = [
         seen(0),
         seen(30, offer(1000), crawl="x"),
         ended(29, "1", crawl="x"),
@@ -186,7 +187,7 @@ async def test_a_crawl_that_observed_the_listing_without_the_offer_confirms_noth
     shop: asyncpg.Pool, batch: int
 ) -> None:
     other = offer(offer_id="b")
-    story = [
+    story: list[Event] = [
         seen(0, offer(), other),
         seen(30, offer(1000), other),
         seen(61, other, crawl="y", offers_complete=False),
@@ -215,7 +216,7 @@ async def test_a_price_after_a_first_zero_is_the_first_one(shop: asyncpg.Pool, b
 
 
 async def test_from_a_confirmed_zero_any_price_is_believed(shop: asyncpg.Pool, batch: int) -> None:
-    story = [seen(0, offer(0)), seen(30, offer(0)), seen(60, offer(0)), seen(90, offer(6000))]
+    story: list[Event] = [seen(0, offer(0)), seen(30, offer(0)), seen(60, offer(0)), seen(90, offer(6000))]
     await ingest(shop, *story, batch=batch)
     assert [(point.minute, point.price) for point in await points(shop)] == [(0, 0), (90, 6000)]
 
@@ -223,7 +224,7 @@ async def test_from_a_confirmed_zero_any_price_is_believed(shop: asyncpg.Pool, b
 async def test_an_offer_that_ends_before_its_first_price_is_believed_begins_anew(
     shop: asyncpg.Pool, batch: int
 ) -> None:
-    story = [seen(1, offer(0, OUT)), ended(30), ended(60), seen(90, offer(6000, IN))]
+    story: list[Event] = [seen(1, offer(0, OUT)), ended(30), ended(60), seen(90, offer(6000, IN))]
     await ingest(shop, *story, batch=batch)
     assert await points(shop) == [Point(90, 6000, None, "in_stock", ["first_seen"])]
     assert len(await discarded(shop)) == 1
@@ -233,7 +234,7 @@ async def test_an_offer_that_ends_before_its_first_price_is_believed_begins_anew
 
 
 async def test_a_held_price_outlives_a_delisting(shop: asyncpg.Pool, batch: int) -> None:
-    story = [seen(1), seen(31, offer(1000)), ended(60), ended(90), seen(120, offer(1000))]
+    story: list[Event] = [seen(1), seen(31, offer(1000)), ended(60), ended(90), seen(120, offer(1000))]
     await ingest(shop, *story, batch=batch)
     assert (await points(shop))[1:] == [
         Point(31, 1000, None, "in_stock", ["price_down"]),

@@ -1,7 +1,7 @@
 """Whatever crawls say, in whatever batches and however often: the history is that of a simple model, once.
 
-The model below shares nothing with the pipeline: it keeps for every offer the plain course of its believed price
-and of its availability, and reads the price points off where the two together differ from what was before.
+The model below shares nothing with the pipeline: it keeps for every offer the plain course of its believed
+price and of its availability, and reads the price points off where the two together differ from before.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.ingest_shop import Point, add_shop, all_points, dump, ended, ingest, minute_of, offer, seen
 
 from skatestock.events.model import CrawlCompleted, Event, ListingObserved, OfferObserved
 from skatestock.vocabulary.availability import Availability
-from tests.ingest_shop import Point, add_shop, all_points, dump, ended, ingest, minute_of, offer, seen
 
 LISTINGS = ("1", "2", "3")
 OFFERS = ("a", "b", "c")
@@ -255,12 +255,12 @@ def listing_states(rows: list[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:
 
 
 @pytest.fixture
-def slugs() -> Iterator[Iterator[str]]:
-    yield (f"shop-{number}" for number in _numbers)
+def slugs() -> Iterator[str]:
+    return (f"shop-{number}" for number in _numbers)
 
 
 @settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -295,7 +295,7 @@ async def test_the_history_is_that_of_the_simple_model_in_any_batches_and_any_re
 
 
 async def test_the_simple_model_knows_the_stories_that_are_told_in_words(pool: asyncpg.Pool) -> None:
-    story = [
+    story: list[Event] = [
         seen(0, offer(1000), shop="told"),
         seen(30, offer(100, Availability.OUT_OF_STOCK), shop="told"),
         ended(60, "1", shop="told"),

@@ -193,6 +193,29 @@ async def test_rows_written_around_the_edges_while_partitions_are_made_all_stand
     assert await pool.fetchval("SELECT count(*) FROM price_points_2026_11") > 0
 
 
+async def test_a_row_that_is_not_committed_yet_is_waited_for_and_moved(pool: Pool) -> None:
+    async with pool.acquire() as writer, writer.transaction():
+        await writer.execute(INSERT, 1, EDGE)
+        making = asyncio.create_task(make_months(pool, NOVEMBER))
+        await asyncio.sleep(0.3)
+        assert not making.done()
+    assert await making == ["price_points_2026_11"]
+    assert await fetch_places(pool) == {1: "price_points_2026_11"}
+
+
+async def test_a_writer_that_has_read_before_never_deadlocks_with_the_making(pool: Pool) -> None:
+    await pool.execute(INSERT, 1, EDGE)
+    async with pool.acquire() as writer, writer.transaction():
+        assert await writer.fetchval("SELECT count(*) FROM price_points") == 1
+        await writer.execute(INSERT, 2, EDGE)
+        making = asyncio.create_task(make_months(pool, NOVEMBER))
+        await asyncio.sleep(0.3)
+        await writer.execute(INSERT, 3, EDGE)
+        assert await writer.fetchval("SELECT count(*) FROM price_points") == 3
+    assert await making == ["price_points_2026_11"]
+    assert set(await fetch_places(pool)) == {1, 2, 3}
+
+
 async def test_a_table_that_stays_busy_is_left_for_later(pool: Pool) -> None:
     async with pool.acquire() as reader:
         await reader.execute("BEGIN; SELECT * FROM price_points")

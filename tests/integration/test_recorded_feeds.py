@@ -1,4 +1,4 @@
-"""The earlier system's 28 recorded feeds through log and ingest, against an expectation read from the files alone."""
+"""The earlier system's 28 recorded feeds through log and ingest, against an expectation of its own."""
 
 import json
 import re
@@ -62,7 +62,8 @@ async def test_every_listing_and_price_of_the_feeds_is_there_and_nothing_else(
     expected = expect_points(shared_data / "recorded-feeds")
     rows = await connection.fetch(
         """
-        SELECT s.slug, l.handle, o.offer_id, p.observed_at::date::text AS day, p.price_minor, p.compare_at_minor
+        SELECT s.slug, l.handle, o.offer_id, p.observed_at::date::text AS day, p.price_minor,
+            p.compare_at_minor
         FROM price_points p JOIN offers o ON o.id = p.offer_id JOIN listings l ON l.id = o.listing_id
         JOIN shops s ON s.id = l.shop_id ORDER BY p.observed_at
         """
@@ -105,7 +106,6 @@ async def test_1967_listings_less_three_links_that_are_no_product_pages(
 async def test_each_listing_whose_sale_price_moved_shows_exactly_its_price_points(
     connection: asyncpg.Connection, shared_data: Path
 ) -> None:
-    """Of the 281 such listings, told by the price rows that name a sale price."""
     days: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for day, shop, row in read_rows(shared_data / "recorded-feeds"):
         if row.get("salePrice"):
@@ -115,6 +115,7 @@ async def test_each_listing_whose_sale_price_moved_shows_exactly_its_price_point
         for key, by_day in days.items()
         if len({frozenset(Decimal(amount(price)) for price in prices) for prices in by_day.values()}) > 1
     }
+    assert len(moved) == 281
     expected = expect_points(shared_data / "recorded-feeds")
     for shop, handle in moved:
         points = await connection.fetchval(
@@ -128,7 +129,6 @@ async def test_each_listing_whose_sale_price_moved_shows_exactly_its_price_point
         )
         wanted = sum(len(found) for key, found in expected.items() if key[:2] == (shop, handle))
         assert points == wanted, (shop, handle)
-    print(len(moved))
 
 
 async def test_no_feed_makes_anything_gone_or_sold_out(connection: asyncpg.Connection) -> None:
@@ -167,7 +167,7 @@ def read_prices(row: dict[str, Any]) -> tuple[int | None, int | None]:
 
 
 def expect_points(folder: Path) -> dict[Key, list[Point]]:
-    """Fold the rows of each offer over the days: a point per change, a doubtful price once it was seen again."""
+    """Fold each offer's rows over the days: a point per change, a doubtful price once it was seen again."""
     seen: dict[Key, dict[str, tuple[int, int | None]]] = defaultdict(dict)
     for day, shop, row in read_rows(folder):
         price, compare = read_prices(row)

@@ -30,7 +30,9 @@ def test_every_encoding_gives_the_body_back(body: bytes) -> None:
 
 def test_bare_deflate_and_several_gzip_members_are_read() -> None:
     assert decompress_body(deflate(b"x" * 900, bare=True), ["deflate"], MOST) == b"x" * 900
-    assert decompress_body(gzip.compress(b"one") + gzip.compress(b"two") + b"\0\0", ["gzip"], MOST) == b"onetwo"
+    assert (
+        decompress_body(gzip.compress(b"one") + gzip.compress(b"two") + b"\0\0", ["gzip"], MOST) == b"onetwo"
+    )
 
 
 @given(st.data())

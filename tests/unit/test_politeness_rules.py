@@ -31,7 +31,7 @@ URL = "https://shop.example/products.json"
 POLITE = Politeness(retries=2, backoff_seconds=5, max_retry_after_seconds=300)
 
 
-def judge(status: int, attempt: int = 1, redirects: int = 0, **headers: str) -> object:
+def judge(status: int, *, attempt: int = 1, redirects: int = 0, **headers: str) -> object:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = Answer(url=URL, status=status, headers=names, attempt=attempt, redirects=redirects)
     return judge_answer(answer, POLITE, NOW)
@@ -75,9 +75,11 @@ def test_a_longer_pause_than_we_wait_ends_the_crawl_and_is_remembered(status: in
 
 @pytest.mark.parametrize("text", [None, "soon", "", "-5", "1_000", "٣", "Thu, 99 Foo 2026"])
 def test_without_a_readable_retry_after_the_pause_doubles(text: str | None) -> None:
-    headers = {} if text is None else {"retry_after": text}
-    assert judge(503, **headers) == Retry(5.0)
-    assert judge(503, attempt=2, **headers) == Retry(10.0)
+    answers = [
+        Answer(url=URL, status=503, headers={} if text is None else {"retry-after": text}, attempt=attempt)
+        for attempt in (1, 2)
+    ]
+    assert [judge_answer(answer, POLITE, NOW) for answer in answers] == [Retry(5.0), Retry(10.0)]
 
 
 def test_retries_come_to_an_end() -> None:
@@ -93,7 +95,12 @@ def test_a_redirect_is_followed_within_the_shop_only() -> None:
     assert judge(301, location="https://www.shop.example/products.json") == Redirect(
         "https://www.shop.example/products.json"
     )
-    for location in ("https://elsewhere.example/x", "https://shop.example:8443/x", "ftp://shop.example/x", "https://[x"):
+    for location in (
+        "https://elsewhere.example/x",
+        "https://shop.example:8443/x",
+        "ftp://shop.example/x",
+        "https://[x",
+    ):
         verdict = judge(302, location=location)
         assert isinstance(verdict, Stop)
         assert verdict.reason == "redirected_away"

@@ -130,7 +130,9 @@ def test_the_shops_habit_splits_the_title_and_its_own_vendor_is_no_brand() -> No
 def test_prices_are_kept_as_the_shop_says_them(
     price: str, compare_at: str | None, expected: tuple[int, int | None]
 ) -> None:
-    offer = parse(product(variants=[variant(price=price, compare_at_price=compare_at)])).observations[0].offers[0]
+    offer = (
+        parse(product(variants=[variant(price=price, compare_at_price=compare_at)])).observations[0].offers[0]
+    )
     assert (offer.price_minor, offer.compare_at_minor) == expected
 
 
@@ -140,13 +142,17 @@ def test_prices_follow_the_currencys_digits() -> None:
         assert parse(product(), shop=shop).observations[0].offers[0].price_minor == minor
 
 
-@pytest.mark.parametrize("price", [None, "", "abc", "$60.00", "1,299.00", 6000, 60.0, "-1.00", "1e3", "NaN", [], True])
+@pytest.mark.parametrize(
+    "price", [None, "", "abc", "$60.00", "1,299.00", 6000, 60.0, "-1.00", "1e3", "NaN", [], True]
+)
 def test_an_unreadable_price_rejects_the_product_and_invents_nothing(price: object) -> None:
     assert reject_reason(product(variants=[variant(), variant(id=12, price=price)])) == "unreadable_price"
 
 
 def test_an_unreadable_compare_at_price_rejects_the_product() -> None:
-    assert reject_reason(product(variants=[variant(compare_at_price="soon")])) == "unreadable_compare_at_price"
+    assert (
+        reject_reason(product(variants=[variant(compare_at_price="soon")])) == "unreadable_compare_at_price"
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +210,11 @@ def test_a_missing_title_is_made_of_the_handle() -> None:
 def test_missing_availability_is_unknown_and_odd_values_are_not_guessed() -> None:
     rows = [variant(id=1, available=None), variant(id=2, available="yes"), variant(id=3, available=False)]
     offers = parse(product(variants=rows)).observations[0].offers
-    assert [o.availability for o in offers] == [Availability.UNKNOWN, Availability.UNKNOWN, Availability.OUT_OF_STOCK]
+    assert [o.availability for o in offers] == [
+        Availability.UNKNOWN,
+        Availability.UNKNOWN,
+        Availability.OUT_OF_STOCK,
+    ]
 
 
 def test_options_keep_the_shops_words_and_lose_none() -> None:
@@ -286,7 +296,11 @@ def test_whatever_products_are_each_is_observed_or_rejected_and_can_be_said(prod
     assert len(page.observations) + len(page.rejected) == len(products)
 
 
-@given(st.fixed_dictionaries({}, optional={k: JSON_VALUES for k in ("title", "vendor", "product_type", "images", "options")}))
+@given(
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("title", "vendor", "product_type", "images", "options"), JSON_VALUES)
+    )
+)
 def test_odd_descriptions_never_cost_a_readable_price(changes: dict[str, Any]) -> None:
     page = parse_products_page(msgspec.json.encode({"products": [product(**changes)]}), sighting())
     (event,) = page.observations

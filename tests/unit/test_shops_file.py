@@ -45,7 +45,11 @@ def test_a_file_of_ones_own_is_read_from_its_path(tmp_path: Path) -> None:
     file = tmp_path / "my-shops.toml"
     file.write_text(write(url='"https://laborskateshop.com/"', crawl_every_seconds="60"), "utf-8")
     (shop,) = load_shops(file)
-    assert (shop.url, shop.crawl_every_seconds, shop.shop_names) == ("https://laborskateshop.com", 60, ("Labor",))
+    assert (shop.url, shop.crawl_every_seconds, shop.shop_names) == (
+        "https://laborskateshop.com",
+        60,
+        ("Labor",),
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_demo_shops_keep_their_habits_and_are_labelled() -> None:
 
 
 def test_a_replica_of_no_known_shop_is_an_error() -> None:
-    with pytest.raises(ShopsFileError, match="'zoo'.*seasons, premier"):
+    with pytest.raises(ShopsFileError, match=r"'zoo'.*seasons, premier"):
         derive_demo_shops(load_shops(), {"zoo": "http://127.0.0.1:1"})
     with pytest.raises(InvalidValueError):
         derive_demo_shops(load_shops(), {"nj": "nowhere"})

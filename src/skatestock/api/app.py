@@ -12,10 +12,10 @@ from skatestock.api.connections import Database, OpenPool
 from skatestock.api.context import Context
 from skatestock.api.documentation import build_documentation
 from skatestock.api.endpoints import ENDPOINTS
+from skatestock.api.health import find_newest_revision
 from skatestock.api.openapi import build_document
 from skatestock.api.problems import HANDLERS
 from skatestock.api.requests import MAX_BODY_BYTES, check_limits, set_headers
-from skatestock.database.migrations import head_revision
 from skatestock.vocabulary.time import Clock, utc_now
 
 STALE_AFTER_SECONDS = 3600
@@ -30,21 +30,20 @@ def create_app(
     version: str,
     demo: bool = False,
     stale_after_seconds: int = STALE_AFTER_SECONDS,
-    newest_revision: str | None = None,
     clock: Clock = utc_now,
     lifespan: tuple[Lifespan, ...] = (),
 ) -> Litestar:
     """Build the application on a pool, or on a way to open one when it is first needed.
 
     `demo` says that everything in this catalogue comes from simulated shops; answers that hold such data are
-    labelled in any case. `newest_revision` is the schema that this program needs, by default the newest that
-    it knows. `lifespan` joins what the server adds to the application's life.
+    labelled in any case. A shop is called stale `stale_after_seconds` after its last complete crawl.
+    `lifespan` is what a server adds to the application's life.
     """
     database = Database(pool)
     context = Context(
         database=database,
         version=version,
-        newest_revision=newest_revision or head_revision(),
+        newest_revision=find_newest_revision(),
         demo=demo,
         stale_after_seconds=stale_after_seconds,
         clock=clock,

@@ -16,7 +16,6 @@ from litestar import Litestar
 
 from skatestock import __version__
 from skatestock.api.app import STALE_AFTER_SECONDS, create_app
-from skatestock.database.migrations import head_revision
 from skatestock.database.pool import create_pool
 from skatestock.telemetry.logs import get_logger
 
@@ -59,7 +58,6 @@ def serve_api(
         dsn,
         demo=demo,
         stale_after_seconds=stale_after_seconds,
-        newest_revision=head_revision(),
         prepare=prepare,
         parent=os.getpid(),
     )
@@ -85,7 +83,6 @@ def _load_app(
     *,
     demo: bool,
     stale_after_seconds: int,
-    newest_revision: str,
     prepare: Callable[[], None] | None,
     parent: int,
 ) -> Litestar:
@@ -97,7 +94,6 @@ def _load_app(
         version=__version__,
         demo=demo,
         stale_after_seconds=stale_after_seconds,
-        newest_revision=newest_revision,
         lifespan=(partial(_end_with, parent),),
     )
 

@@ -107,9 +107,7 @@ async def fetch_last_fingerprints(
 
     A delisted listing has none, so that it looks changed and its return is observed.
     """
-    rows = await connection.fetch(
-        _FINGERPRINTS, shop, None if listing_ids is None else list(listing_ids)
-    )
+    rows = await connection.fetch(_FINGERPRINTS, shop, None if listing_ids is None else list(listing_ids))
     return {row[0]: row[1] for row in rows}
 
 

@@ -17,8 +17,8 @@ class UnknownShopError(CatalogError):
 
 
 # Statements that failed because of the values in them: the same values will fail again. asyncpg encodes the
-# rows of a COPY itself and lets Python's own errors through; of PostgreSQL's, these classes speak about values:
-# data exceptions, constraints, the same row named twice, and limits such as the longest key of an index.
+# rows of a COPY itself and lets Python's own errors through; of PostgreSQL's, these classes speak about
+# values: data exceptions, constraints, the same row named twice, limits such as the longest key of an index.
 FAULTS_OF_DATA = (
     asyncpg.DataError,
     asyncpg.CardinalityViolationError,

@@ -90,6 +90,8 @@ class OfferState(msgspec.Struct, gc=False):
     hold: Hold | None = None
     points: list[PricePoint] = []
     """In order: those of this batch, and those stored ones that a rule may still look at or revise."""
+    ended_from: Availability | None = None
+    """The availability that the offer had when this batch concluded that it is gone."""
     words_changed: bool = False
     state_changed: bool = False
     hold_changed: bool = False
@@ -117,6 +119,8 @@ class OfferState(msgspec.Struct, gc=False):
 
     def availability_before_gone(self) -> Availability:
         """Tell the last availability that was observed before the offer was concluded to be gone."""
+        if self.ended_from is not None:
+            return self.ended_from
         for point in reversed(self.points):
             if point.availability is not Availability.GONE:
                 return point.availability

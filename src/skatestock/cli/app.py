@@ -1,34 +1,26 @@
 """The command line itself: which commands there are, and what an error looks like to a person."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-import asyncpg
 import cyclopts
 from cyclopts import App, Group
-from rich.console import Console
+from rich.markup import escape
 
 import skatestock
-from skatestock.database.errors import DatabaseError
-from skatestock.embedded.errors import EmbeddedError
-from skatestock.vocabulary.errors import SkateStockError
+from skatestock.cli.errors import INTERRUPTED, USAGE, find_failure
+from skatestock.cli.terminal import OutputClosedError, Terminal
 
-FAILED = 1
-"""What was asked could not be done; the message says why."""
-USAGE = 2
-"""The command line itself is wrong."""
-UNAVAILABLE = 3
-"""A server that is needed does not answer, or nothing runs in the data folder."""
-INCOMPLETE = 4
-"""The work ended in good order, but not all of it could be done."""
-INTERRUPTED = 130
+_HELP = """Watch independent skate shops: every price and every size's stock, as history.
+
+Start with `skatestock demo`: five replica shops, a week of history, nothing to configure.
+"""
 
 _EPILOGUE = """
-Start with `skatestock demo`: five replica shops, a week of history, nothing to configure.
-
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a server does not answer, 4 done in part, 130 interrupted.
 """
 
@@ -63,14 +55,15 @@ def build_app(*, lazy: bool) -> App:
     """
     app = App(
         name="skatestock",
-        help="Watch independent skate shops: every price and every size's stock, as history.",
+        help=_HELP,
         help_epilogue=_EPILOGUE,
         help_format="markdown",
         version=skatestock.__version__,
         suppress_keyboard_interrupt=False,
+        console=Terminal(),
     )
-    for name, (place, group) in COMMANDS.items():
-        _add(app, name, place, lazy=lazy, group=group)
+    for place_in_list, (name, (place, group)) in enumerate(COMMANDS.items()):
+        _add(app, name, place, lazy=lazy, group=group, sort_key=place_in_list)
     for name, place in _INNER_COMMANDS.items():
         _add(app, name, place, lazy=True, show=False)
     return app
@@ -84,7 +77,7 @@ def _add(app: App, name: str, place: str, *, lazy: bool, **options: Any) -> None
     module, _, attribute = path.partition(":")
     command = getattr(import_module(module), attribute)
     if isinstance(command, App):
-        command.group = options["group"]
+        command.group, command.sort_key = options["group"], options["sort_key"]
         app.command(command)
     else:
         app.command(command, name=name, **options)
@@ -93,25 +86,40 @@ def _add(app: App, name: str, place: str, *, lazy: bool, **options: Any) -> None
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with a code that means something."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except (OutputClosedError, BrokenPipeError):
+        # What is still buffered must not be tried again, with a traceback, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; what a person can mend is told in one line."""
     app = build_app(lazy=arguments not in ([], ["--help"], ["-h"]))
     try:
-        result: Any = app(arguments, result_action="return_value", exit_on_error=False)
-    except cyclopts.CycloptsError:
-        # Cyclopts has printed what is wrong and what it could have been.
-        sys.exit(USAGE)
+        result: Any = app(arguments, result_action="return_value", exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        return _report(_explain_usage(error), USAGE)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has seen enough.
-        sys.stderr.close()
-        sys.exit(0)
-    except (SkateStockError, EmbeddedError, DatabaseError) as error:
-        sys.exit(_report(str(error), UNAVAILABLE if isinstance(error, DatabaseError) else FAILED))
-    except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError, OSError) as error:
-        sys.exit(_report(f"{type(error).__name__}: {error}", UNAVAILABLE))
-    sys.exit(result if isinstance(result, int) else 0)
+        return INTERRUPTED
+    except OutputClosedError:
+        raise
+    except Exception as error:
+        failure = find_failure(error)
+        if failure is None:
+            raise
+        return _report(failure.message, failure.code)
+    return result if isinstance(result, int) else 0
+
+
+def _explain_usage(error: cyclopts.CycloptsError) -> str:
+    command = " ".join(("skatestock", *(error.command_chain or ())))
+    return f"{error} `{command} --help` tells more."
 
 
 def _report(message: str, code: int) -> int:
-    Console(stderr=True, highlight=False).print(f"[red]error:[/] {message}", soft_wrap=True)
+    Terminal(stderr=True).say(f"[red]error:[/] {escape(message)}")
     return code

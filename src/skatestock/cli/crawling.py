@@ -11,16 +11,17 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from cyclopts import Parameter
-from rich.console import Console
+import msgspec
+from rich.markup import escape
 
 from skatestock.catalog.commands import ensure_shops
 from skatestock.catalog.crawl_queries import fetch_last_fingerprints, fetch_listing_counts
 from skatestock.catalog.model import ShopRecord
-from skatestock.cli.app import INCOMPLETE
-from skatestock.cli.options import Data, settings_from
+from skatestock.cli.errors import INCOMPLETE, INTERRUPTED
+from skatestock.cli.options import Data, flag, settings_from
 from skatestock.cli.platform import PARTITIONS, Platform, open_platform
 from skatestock.cli.processes import ingest_until_idle, stop_on_signals
+from skatestock.cli.terminal import Terminal
 from skatestock.crawl.completeness import EarlierCounts
 from skatestock.crawl.politeness import Politeness
 from skatestock.crawl.session import (
@@ -52,9 +53,7 @@ _log = get_logger(__name__)
 
 async def crawl(
     *slugs: str,
-    once: Annotated[
-        bool, Parameter(negative=(), help="Crawl every shop now, store what was seen, and stop.")
-    ] = False,
+    once: Annotated[bool, flag("Crawl every shop now, store what was seen, and stop.")] = False,
     data: Data = None,
 ) -> int:
     """Crawl the shops whenever they are due, until stopped; or some of them right now.
@@ -83,21 +82,24 @@ async def crawl(
 
 
 async def _crawl_now(worker: "CrawlWorker", stop: asyncio.Event) -> int:
-    console = Console(highlight=False)
+    console = Terminal()
     slugs = ", ".join(worker.shops)
     with console.status(f"crawling {slugs} ..."):
         outcomes = await asyncio.gather(*(worker.crawl_now(slug, stop) for slug in worker.shops))
     for slug, outcome in zip(worker.shops, outcomes, strict=True):
-        console.print(f"  {slug:<12} {_describe(outcome)}")
+        console.say(f"  {slug:<12} {_describe(outcome)}")
+    if stop.is_set():
+        return INTERRUPTED
     with console.status("storing what was seen ..."):
-        await ingest_until_idle(worker.platform, stop)
+        if not await ingest_until_idle(worker.platform, stop):
+            return INTERRUPTED
     return 0 if all(outcome is not None and outcome.complete for outcome in outcomes) else INCOMPLETE
 
 
 def _describe(outcome: CrawlOutcome | None) -> str:
     if outcome is None:
         return "[yellow]not crawled[/]: another process is at it, or the crawl failed; see the log above"
-    state = "[green]complete[/]" if outcome.complete else f"[yellow]{outcome.reason}[/] {outcome.detail}"
+    state = "[green]complete[/]" if outcome.complete else f"[yellow]{outcome.reason}[/] {escape(outcome.detail or '')}"
     return (
         f"{state}: {outcome.listings} listings on {outcome.pages} pages, {outcome.changed} changed, "
         f"{outcome.rejected} rejected"
@@ -107,10 +109,18 @@ def _describe(outcome: CrawlOutcome | None) -> str:
 class CrawlWorker:
     """Claims due crawls by lease and makes them, each as one task; never two of one shop."""
 
-    def __init__(self, platform: Platform, shops: Sequence[Shop], clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        shops: Sequence[Shop],
+        clock: Clock = utc_now,
+        limits: Politeness | None = None,
+    ) -> None:
         self.platform = platform
         self.shops: Mapping[str, Shop] = {shop.slug: shop for shop in shops}
         self.clock = clock
+        self.limits = limits or Politeness()
+        """The limits of its crawls, save spacing and contact, which follow from the settings."""
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
         self._cache = None if platform.redis_url is None else connect_cache(platform.redis_url)
         self._gate = LocalSpacingGate() if self._cache is None else ValkeySpacingGate(self._cache)
@@ -214,7 +224,7 @@ class CrawlWorker:
     def _politeness(self, shop: Shop) -> Politeness:
         settings = self.platform.settings
         spacing = 0.0 if is_own_replica(shop) else settings.crawl_spacing_seconds
-        return Politeness(spacing_seconds=spacing, contact=settings.crawl_contact)
+        return msgspec.structs.replace(self.limits, spacing_seconds=spacing, contact=settings.crawl_contact)
 
     async def _finish(self, lease: Lease, outcome: CrawlOutcome) -> None:
         async with self.platform.pool.acquire() as connection:

@@ -234,13 +234,18 @@ def _write_shops(folder: Path, plan: WorldPlan) -> Path:
     }
     replicas = derive_demo_shops(shops, urls)
     file = folder / "shops.toml"
-    file.write_text("".join(_format_shop(shop) for shop in replicas), encoding="utf-8")
+    file.write_text(format_shops(replicas), encoding="utf-8")
     return file
 
 
 def _in_order(shops: Sequence[Shop]) -> list[Shop]:
     by_slug = {shop.slug: shop for shop in shops}
     return [by_slug[slug] for slug in SHOP_SLUGS]
+
+
+def format_shops(shops: Sequence[Shop]) -> str:
+    """Write demo shops as a file of shops, crawled as often as a demo is."""
+    return "".join(_format_shop(shop) for shop in shops)
 
 
 def _format_shop(shop: Shop) -> str:

@@ -4,16 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from skatestock.catalog.commands import ensure_shops
-from skatestock.cli.app import INCOMPLETE
 from skatestock.cli.crawling import shop_records
+from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, UsageError
 from skatestock.cli.options import Data, settings_from
 from skatestock.cli.platform import Platform, open_platform
 from skatestock.cli.processes import ingest_until_idle, stop_on_signals
+from skatestock.cli.terminal import Terminal, make_table
 from skatestock.crawl.errors import FeedError
 from skatestock.crawl.feeds import ParsedFeed, feed_events, parse_feed, parse_feed_name
 from skatestock.crawl.shops import Shop, get_shop, load_shops
@@ -21,7 +20,6 @@ from skatestock.database.transactions import retry_transient
 from skatestock.eventlog.port import Message
 from skatestock.events.codec import encode, event_name
 from skatestock.ingest.consumer import TOPIC
-from skatestock.vocabulary.errors import SkateStockError
 
 
 async def import_feeds(*files: Path, data: Data = None) -> int:
@@ -37,17 +35,19 @@ async def import_feeds(*files: Path, data: Data = None) -> int:
         The feeds, in any order.
     """
     if not files:
-        raise SkateStockError("name the feeds to import, such as recorded-feeds/*.json")
+        raise UsageError("name the feeds to import, such as recorded-feeds/*.json")
     settings = settings_from(data)
     shops = load_shops(settings.shops_file)
     feeds = _read_feeds(files, shops)
     async with open_platform(settings, "import-feeds", interactive=True) as platform:
         async with platform.pool.acquire() as connection:
             await ensure_shops(connection, shop_records(shops))
-        for feed in track(feeds, description="importing", console=Console(stderr=True)):
+        for feed in track(feeds, description="importing", console=Terminal(stderr=True)):
             await _append(platform, feed)
-        with Console(stderr=True).status("storing what the feeds say ..."):
-            await ingest_until_idle(platform, stop_on_signals())
+        with Terminal(stderr=True).status("storing what the feeds say ..."):
+            stored = await ingest_until_idle(platform, stop_on_signals())
+    if not stored:
+        return INTERRUPTED
     _print_summary(feeds)
     return INCOMPLETE if any(feed.rejected for feed in feeds) else 0
 
@@ -76,13 +76,13 @@ async def _append(platform: Platform, feed: ParsedFeed) -> None:
 def _print_summary(feeds: Sequence[ParsedFeed]) -> None:
     rows = sum(feed.rows for feed in feeds)
     listings = {(feed.shop, listing_id) for feed in feeds for listing_id in feed.listing_ids}
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(f"{len(feeds)} feeds with {rows} rows: {len(listings)} listings.")
     reasons = Counter(reject.reason for feed in feeds for reject in feed.rejected)
     notes = sum((Counter(feed.notes) for feed in feeds), Counter[str]())
     if not reasons and not notes:
         return
-    table = Table("what", "rows", "")
+    table = make_table("what", "rows", "")
     for reason, count in reasons.most_common():
         table.add_row(reason, str(count), "[yellow]rejected[/]")
     for note, count in notes.most_common():

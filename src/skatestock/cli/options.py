@@ -4,19 +4,28 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from skatestock.settings import Settings, load_settings
+
+
+def flag(words: str, *, name: str | None = None) -> Parameter:
+    """Describe an option that is either given or not, and has no opposite."""
+    return Parameter(name=name, negative=(), show_default=False, help=words)
+
 
 Data = Annotated[
     Path | None,
     Parameter(name="--data", help="Folder of the embedded servers and logs (setting SKATESTOCK_DATA)."),
 ]
-Json = Annotated[
-    bool, Parameter(name="--json", negative=(), help="Print JSON for scripts instead of a table.")
-]
+Json = Annotated[bool, flag("Print JSON for scripts instead of words for people.", name="--json")]
 Port = Annotated[
     int | None,
-    Parameter(name="--port", help="Port of the API, 0 for any free one (setting SKATESTOCK_API_PORT)."),
+    Parameter(
+        name="--port",
+        help="Port of the API, 0 for any free one (setting SKATESTOCK_API_PORT).",
+        validator=Number(gte=0, lte=65535),
+    ),
 ]
 
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from skatestock.cli.errors import NothingRunsError
 from skatestock.database.migrations import migrate
 from skatestock.database.partitions import ensure_month_partitions, months_around
 from skatestock.database.pool import Connection, Pool, create_pool
@@ -23,17 +24,14 @@ from skatestock.ingest.consumer import GROUP, TOPIC
 from skatestock.jobs.queries import fetch_now
 from skatestock.settings import Settings
 from skatestock.telemetry.logs import configure_logging
-from skatestock.vocabulary.errors import SkateStockError
 
 PARTITIONS = 6
+SHORT_PATIENCE_SECONDS = 5.0
+"""How long a command that only looks waits for the database."""
 TOPICS: Mapping[str, int] = {TOPIC: PARTITIONS}
 
 _PRICE_MONTHS_AHEAD = 3
 _LOG_DAYS_AHEAD = 7
-
-
-class NothingRunsError(SkateStockError):
-    """A command needs a running platform, and there is none."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +51,29 @@ class Platform:
 
 @asynccontextmanager
 async def open_platform(
-    settings: Settings, process: str, *, interactive: bool = False, pool_size: int = 10
+    settings: Settings,
+    process: str,
+    *,
+    interactive: bool = False,
+    pool_size: int = 10,
+    patience_seconds: float = 30.0,
 ) -> AsyncGenerator[Platform]:
     """Connect to the servers that are configured, to those running in the data folder, or to one of our own.
 
     Where nothing runs, an embedded PostgreSQL runs for as long as the context: every command works on a bare
-    machine. `interactive` commands speak to a person, so that only warnings are logged beside what they say.
+    machine. `interactive` commands speak to a person, so that only warnings are logged beside what they say; with little patience they rather say that a server is away than wait for it.
     Raises DatabaseUnavailableError when a server does not answer.
     """
     level = "warning" if interactive and settings.log_level == "info" else settings.log_level
     configure_logging(process, json=settings.log_json, level=level)
     async with AsyncExitStack() as stack:
         database_url, redis_url = await _find_servers(settings, stack)
-        pool = await create_pool(database_url, application_name=f"skatestock {process}", max_size=pool_size)
+        pool = await create_pool(
+            database_url,
+            application_name=f"skatestock {process}",
+            max_size=pool_size,
+            connect_timeout_seconds=patience_seconds,
+        )
         stack.push_async_callback(pool.close)
         log = PostgresEventLog(pool, topics=TOPICS)
         stack.push_async_callback(log.close)

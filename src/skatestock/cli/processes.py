@@ -5,11 +5,11 @@ import signal
 from functools import partial
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
-from rich.console import Console
+from cyclopts.validators import Number
 
-from skatestock.cli.options import Data, Json, Port, settings_from
+from skatestock.cli.errors import INTERRUPTED
+from skatestock.cli.options import Data, Json, Port, flag, settings_from
 from skatestock.cli.platform import (
     Platform,
     ensure_partitions_ahead,
@@ -18,6 +18,7 @@ from skatestock.cli.platform import (
     open_platform,
     prepare_database,
 )
+from skatestock.cli.terminal import Terminal, print_json
 from skatestock.database.transactions import is_transient, retry_transient
 from skatestock.eventlog.retention import enforce_retention
 from skatestock.ingest.consumer import run_ingest
@@ -49,18 +50,16 @@ async def migrate(*, as_json: Json = False, data: Data = None) -> int:
     async with open_platform(settings, "migrate", interactive=True, pool_size=2) as platform:
         revision = await prepare_database(platform.database_url)
     if as_json:
-        print(msgspec.json.encode({"revision": revision}).decode())  # noqa: T201 - what a script reads
+        print_json({"revision": revision})
     else:
-        Console(highlight=False).print(
-            f"The database is at revision {revision}, with its topics and partitions."
-        )
+        Terminal().say(f"The database is at revision {revision}, with its topics and partitions.")
     return 0
 
 
 async def ingest(
     *,
     until_idle: Annotated[
-        bool, Parameter(negative=(), help="Stop once everything that was appended is stored.")
+        bool, flag("Stop once everything that was appended is stored.")
     ] = False,
     data: Data = None,
 ) -> int:
@@ -72,26 +71,28 @@ async def ingest(
     async with open_platform(settings, "ingest", interactive=until_idle, pool_size=4) as platform:
         stop = stop_on_signals()
         if until_idle:
-            await ingest_until_idle(platform, stop)
-        else:
-            await run_ingest(platform.log, stop, max_records=settings.ingest_batch)
+            return 0 if await ingest_until_idle(platform, stop) else INTERRUPTED
+        await run_ingest(platform.log, stop, max_records=settings.ingest_batch)
     return 0
 
 
-async def ingest_until_idle(platform: Platform, stop: asyncio.Event) -> None:
-    """Store what waits in the log, beside any ingest that runs, and return once nothing waits."""
+async def ingest_until_idle(platform: Platform, stop: asyncio.Event) -> bool:
+    """Store what waits in the log, beside any ingest that runs; False when stopped before all was stored."""
     working = asyncio.create_task(run_ingest(platform.log, stop, max_records=platform.settings.ingest_batch))
     try:
-        while not stop.is_set() and not working.done() and await platform.fetch_lag():
+        while not working.done() and await platform.fetch_lag():
+            if stop.is_set():
+                return False
             await asyncio.wait({working}, timeout=0.1)
     finally:
         stop.set()
         await working
+    return True
 
 
 async def maintain(
     *,
-    once: Annotated[bool, Parameter(negative=(), help="Do it now and stop.")] = False,
+    once: Annotated[bool, flag("Do it now and stop.")] = False,
     data: Data = None,
 ) -> int:
     """Make partitions ahead and drop what the log's retention allows, every hour until stopped.
@@ -150,8 +151,8 @@ def api(
     *,
     port: Port = None,
     host: Annotated[str | None, Parameter(help="Address to listen on (setting SKATESTOCK_API_HOST).")] = None,
-    demo: Annotated[bool, Parameter(negative=(), help="Label everything as demo data.")] = False,
-    workers: Annotated[int, Parameter(help="Processes that answer.")] = 1,
+    demo: Annotated[bool, flag("Label everything as demo data.")] = False,
+    workers: Annotated[int, Parameter(help="Processes that answer.", validator=Number(gte=1, lte=256))] = 1,
     data: Data = None,
 ) -> int:
     """Serve the REST API and its documentation until stopped."""

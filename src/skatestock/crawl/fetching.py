@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from scrapy import Request, Spider
+from scrapy.core.downloader.handlers.http11 import HTTP11DownloadHandler
 from scrapy.crawler import AsyncCrawlerRunner, Crawler
 from scrapy.settings import Settings
 from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_installed
@@ -18,6 +19,15 @@ from skatestock.crawl.errors import ReactorError
 from skatestock.crawl.middlewares import Manners
 
 _READY_SECONDS = 30.0
+
+
+class _OnceHandler(HTTP11DownloadHandler):
+    """Sends each request once: Twisted repeats one on a broken kept connection, without any pause."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        self._pool.retryAutomatically = False
+
 
 _SETTINGS: dict[str, Any] = {
     "TWISTED_REACTOR": "twisted.internet.asyncioreactor.AsyncioSelectorReactor",
@@ -31,7 +41,7 @@ _SETTINGS: dict[str, Any] = {
         middlewares.PaceMiddleware: 300,
         middlewares.SpacingMiddleware: 400,
     },
-    "DOWNLOAD_HANDLERS": {"data": None, "file": None, "s3": None, "ftp": None},
+    "DOWNLOAD_HANDLERS_BASE": {"http": _OnceHandler, "https": _OnceHandler},
     "TELNETCONSOLE_ENABLED": False,
     "REMOTE_CONTROL_ENABLED": False,
     "COOKIES_ENABLED": False,

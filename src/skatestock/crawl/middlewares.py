@@ -112,6 +112,9 @@ class RobotsMiddleware(_Middleware):
             self._rules[host] = await self._fetch_rules(request.url)
             delay = self._rules[host].crawl_delay_seconds
             self._manners.crawl_delay_seconds = max(self._manners.crawl_delay_seconds, delay)
+            if delay > 0:
+                # It counts from the answer that said it.
+                await self._manners.gate.hold(host, self._manners.spacing_seconds)
         if not self._rules[host].allows(request.url):
             raise CrawlStoppedError(CrawlReason.ROBOTS_DISALLOWED, f"robots.txt disallows {request.url}")
 

@@ -1,5 +1,6 @@
 """From what a parser has read to the event: the part that is the same on every platform. Pure."""
 
+import re
 from datetime import datetime
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,8 @@ from skatestock.vocabulary.titles import read_title
 
 MAX_EXCERPT = 2000
 _MAX_URL = 4096
+# What nearly every image's address looks like; anything else is taken apart.
+_PLAIN_URL = re.compile(r"https?://[a-z0-9][a-z0-9.-]*/")
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +123,8 @@ def clean_image_url(url: str | None) -> str | None:
     url = f"https:{url}" if url.startswith("//") else url
     if len(url) > _MAX_URL or has_control_characters(url):
         return None
+    if _PLAIN_URL.match(url):
+        return url
     try:
         parts = urlsplit(url)
         return url if parts.scheme in ("http", "https") and parts.hostname else None

@@ -44,7 +44,8 @@ class CrawlRequest(msgspec.Struct, frozen=True, kw_only=True):
     filter_state: Mapping[str, str] | None = None
     """What the outcome of the shop's last crawl said, or None: then the cache is not trusted."""
     after: datetime | None = None
-    """When the shop's last crawl was completed: everything seen now is seen later than that."""
+    """The latest moment known of anything seen in the shop (the end of its last crawl, or what the catalogue
+    knows if that one died): everything seen now is later, even if the system's clock was set back."""
     lease: LeaseGuard | None = None
 
 

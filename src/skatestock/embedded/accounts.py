@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from skatestock.embedded.errors import EmbeddedError
@@ -28,14 +29,12 @@ def find_server_account(folder: Path) -> Account | None:
     if os.geteuid() != 0:
         return None
     owner = _nearest_existing(folder).stat().st_uid
-    if owner != 0:
-        return _account_of_uid(owner)
-    for name in _CANDIDATES:
-        try:
-            found = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return Account(found.pw_name, found.pw_uid, found.pw_gid)
+    # An owner without a name (of a folder mounted into a container) will not do: initdb refuses those.
+    ways = [partial(pwd.getpwuid, owner)] if owner != 0 else []
+    for look_up in (*ways, *(partial(pwd.getpwnam, name) for name in _CANDIDATES)):
+        found = _find_account(look_up)
+        if found is not None:
+            return found
     raise EmbeddedError(
         "Running as root, but this machine has neither an account 'postgres' nor 'nobody' for PostgreSQL "
         "to run as (it refuses root). Create one (useradd --system postgres), or run as an ordinary user."
@@ -99,12 +98,11 @@ def _succeeds(account: Account | None, command: Sequence[str]) -> bool:
     return bool(ended.returncode == 0)
 
 
-def _account_of_uid(uid: int) -> Account:
+def _find_account(look_up: Callable[[], pwd.struct_passwd]) -> Account | None:
     try:
-        found = pwd.getpwuid(uid)
+        found = look_up()
     except KeyError:
-        # Containers often mount folders of owners that have no name inside.
-        return Account(str(uid), uid, uid)
+        return None
     return Account(found.pw_name, found.pw_uid, found.pw_gid)
 
 

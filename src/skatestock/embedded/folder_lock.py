@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from skatestock.embedded.accounts import inherit_owner, make_folder
-from skatestock.embedded.errors import FolderHeldError
+from skatestock.embedded.errors import FolderHeldError, UnreachableFolderError
 
 LOCK_NAME = "lock"
 
@@ -35,7 +35,16 @@ class FolderLock:
         return self._descriptor is not None
 
     def acquire(self) -> None:
-        """Take the folder, or raise FolderHeldError that names the holder."""
+        """Take the folder; raises FolderHeldError that names the holder, UnreachableFolderError."""
+        try:
+            self._acquire()
+        except PermissionError as error:
+            raise UnreachableFolderError(
+                f"No permission to work in {self.folder}: {error}. Another user (root, perhaps) made it: run "
+                "as that user, give the folder to yourself (chown -R), or choose another folder."
+            ) from error
+
+    def _acquire(self) -> None:
         make_folder(self.folder)
         path = self.folder / LOCK_NAME
         while True:

@@ -57,6 +57,9 @@ def is_running(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+    except psutil.AccessDenied:
+        # It is there; macOS only tells root what strangers' processes do.
+        return True
 
 
 async def _wait_gone(processes: list[psutil.Process], timeout_seconds: float) -> list[psutil.Process]:

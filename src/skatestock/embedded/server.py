@@ -13,9 +13,10 @@ from skatestock.embedded.child_process import ChildProcess, Launch
 from skatestock.embedded.children import Child
 from skatestock.embedded.errors import ChildFailedError, EmbeddedError
 from skatestock.embedded.folder_lock import FolderLock
-from skatestock.embedded.log_files import read_last_lines
+from skatestock.embedded.log_files import bound_log, read_last_lines
 
-_READY_POLL_SECONDS = 0.02
+_FIRST_POLL_SECONDS = 0.02
+_LAST_POLL_SECONDS = 0.5
 _START_ATTEMPTS = 3
 
 
@@ -36,6 +37,7 @@ async def wait_ready(child: Child, process: ChildProcess) -> str | None:
         return None
     deadline = time.monotonic() + child.ready_timeout_seconds
     problem = ""
+    poll_seconds = _FIRST_POLL_SECONDS
     while time.monotonic() < deadline:
         if process.exit_code is not None:
             return describe_exit(process.exit_code)
@@ -44,7 +46,9 @@ async def wait_ready(child: Child, process: ChildProcess) -> str | None:
                 return None
         except (OSError, EmbeddedError) as error:
             problem = f" ({error})"
-        await asyncio.sleep(_READY_POLL_SECONDS)
+        await asyncio.sleep(poll_seconds)
+        # A long recovery is not asked about fifty times a second: each asking is a line in the server's log.
+        poll_seconds = min(poll_seconds * 1.2, _LAST_POLL_SECONDS)
     return f"it was not ready after {child.ready_timeout_seconds:g} s{problem}"
 
 
@@ -111,6 +115,7 @@ class EmbeddedServer(ABC):
 
     async def _launch(self) -> None:
         child = self.child()
+        bound_log(self.log)
         reason: str | None = None
         for _ in range(_START_ATTEMPTS):
             process = ChildProcess(build_launch(child, await resolve_command(child), self.log))

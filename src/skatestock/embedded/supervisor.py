@@ -157,7 +157,9 @@ class Supervisor:
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, self.request_stop)
+            # Under nohup it is ignored: we are to live on when the terminal closes.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self.request_stop)
 
     def _ignore_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -31,6 +31,9 @@ from skatestock.telemetry.logs import get_logger
 # How long a consumer trusts the wake-ups before it looks for itself.
 _POLL_SECONDS = 1.0
 
+# A batch takes no further record once it has so much: a few huge ones must not fill the memory.
+_MAX_BATCH_BYTES = 16_000_000
+
 # The order of the locks is the same for every append, so that appends never deadlock. Two statements, because
 # the second must see what the first has waited for.
 _LOCK_ENDS = """
@@ -71,9 +74,15 @@ _JOIN_GROUP = """
 """
 
 _SELECT_RECORDS = """
-    SELECT "offset", key, value, headers, appended_at FROM eventlog_records
-    WHERE topic = $1 AND partition = $2 AND "offset" >= $3
-    ORDER BY "offset" LIMIT $4
+    SELECT "offset", key, value, headers, appended_at FROM (
+        SELECT *, sum(octet_length(value)) OVER (ORDER BY "offset") - octet_length(value) AS bytes_before
+        FROM (
+            SELECT "offset", key, value, headers, appended_at FROM eventlog_records
+            WHERE topic = $1 AND partition = $2 AND "offset" >= $3
+            ORDER BY "offset" LIMIT $4
+        ) AS next
+    ) AS measured
+    WHERE bytes_before < $5 ORDER BY "offset"
 """
 _SELECT_LAG = """
     SELECT e.partition, e.next_offset AS end_offset, coalesce(o.next_offset, 0) AS next_offset
@@ -141,7 +150,7 @@ class PostgresEventLog:
         return [PartitionLag(topic=topic, **row) for row in rows]
 
     async def fetch_records(self, topic: str, partition: int, offset: int, limit: int) -> list[Record]:
-        """Read up to `limit` records from an offset on; offsets that retention dropped are passed over."""
+        """Read up to `limit` records, and some 16 MB, from an offset on; dropped offsets are passed over."""
         self._partitions_of(topic)
         async with self._pool.acquire() as connection:
             return await _fetch_records(connection, topic, partition, offset, limit)
@@ -304,5 +313,5 @@ async def _insert(
 async def _fetch_records(
     connection: Connection, topic: str, partition: int, offset: int, limit: int
 ) -> list[Record]:
-    rows = await connection.fetch(_SELECT_RECORDS, topic, partition, offset, limit)
+    rows = await connection.fetch(_SELECT_RECORDS, topic, partition, offset, limit, _MAX_BATCH_BYTES)
     return [Record(topic=topic, partition=partition, **row) for row in rows]

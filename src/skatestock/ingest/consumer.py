@@ -34,6 +34,9 @@ GROUP = "ingest"
 TOPIC = "listing-observations"
 
 _MAX_RECORDS = 2000
+# Records that are written at once, and records that are decoded before the connection gets its turn.
+_PART = 1000
+_DECODED_AT_ONCE = 8
 _WAIT_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -51,6 +54,13 @@ class DecodedRecord(NamedTuple):
 
     record: Record
     event: Event
+
+
+class Decoded(NamedTuple):
+    """What was found in records: events, and what is none."""
+
+    items: list[DecodedRecord]
+    undecodable: list[tuple[Record, UndecodableError]]
 
 
 class Tally:
@@ -102,19 +112,37 @@ class IngestHandler:
             await self._handle(connection, batch)
 
     async def _handle(self, connection: Connection, batch: Batch) -> None:
-        items = await self._decode_records(connection, batch.records)
-        if items:
-            await self._months.ensure(connection, (_moment_of(item.event) for item in items))
-            await self._settle(connection, items)
+        """Apply the batch in parts: while the database writes one, the next is decoded."""
+        parts = [batch.records[at : at + _PART] for at in range(0, len(batch.records), _PART)]
+        decoding = asyncio.create_task(self._decode_records(parts[0]))
+        try:
+            for following in (*parts[1:], None):
+                decoded = await decoding
+                if following is not None:
+                    decoding = asyncio.create_task(self._decode_records(following))
+                await self._apply_decoded(connection, decoded)
+        finally:
+            decoding.cancel()
 
-    async def _decode_records(self, connection: Connection, records: Sequence[Record]) -> list[DecodedRecord]:
-        items = []
-        for record in records:
+    async def _apply_decoded(self, connection: Connection, decoded: Decoded) -> None:
+        for record, error in decoded.undecodable:
+            await _bury(connection, record, self.tally, error.kind, error.text)
+        if decoded.items:
+            moments = (_moment_of(item.event) for item in decoded.items)
+            await self._months.ensure(connection, moments)
+            await self._settle(connection, decoded.items)
+
+    async def _decode_records(self, records: Sequence[Record]) -> Decoded:
+        decoded = Decoded([], [])
+        for place, record in enumerate(records):
+            if place % _DECODED_AT_ONCE == 0:
+                # let what the database has answered be worked on
+                await asyncio.sleep(0)
             try:
-                items.append(DecodedRecord(record, self._decode(record.value)))
+                decoded.items.append(DecodedRecord(record, self._decode(record.value)))
             except UndecodableError as error:
-                await _bury(connection, record, self.tally, error.kind, error.text)
-        return items
+                decoded.undecodable.append((record, error))
+        return decoded
 
     async def _settle(self, connection: Connection, items: Sequence[DecodedRecord]) -> None:
         """Apply the items; when one of them brings the others down, find it by halving and bury it alone."""

@@ -68,11 +68,12 @@ def end_offer(offer: OfferState, moment: datetime, crawl_id: str) -> Hold | None
     """
     if offer.availability is _GONE:
         return None
-    offer.availability = _GONE
+    before, offer.availability = offer.availability, _GONE
     if offer.price_minor is None:
         offer.since_at = moment
         offer.state_changed = True
         return discard_hold(offer)
+    offer.ended_from = before
     offer.put_point(moment, [Change.DELISTED], crawl_id)
     return None
 

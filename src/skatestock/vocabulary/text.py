@@ -12,6 +12,9 @@ def clean_text(text: str, max_length: int = 1000) -> str:
     """Collapse white space, remove control characters and cut to `max_length` characters; idempotent."""
     if not text.isprintable():
         text = _CONTROL.sub("", text)
+    elif len(text) <= max_length and "  " not in text and text[:1] != " " and text[-1:] != " ":
+        # Of all white space only the plain space is printable: nearly every text is clean already.
+        return text
     return " ".join(text.split())[:max_length].rstrip()
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from skatestock.vocabulary.colours import find_trailing_colour, looks_like_colourway
@@ -57,6 +58,7 @@ def read_brand(vendor: str | None, shop_names: Collection[str]) -> str | None:
     return None if _letters(brand) in no_brands else brand
 
 
+@lru_cache(maxsize=1024)
 def _letters(text: str) -> str:
     return "".join(filter(str.isalnum, text.casefold()))
 

@@ -30,6 +30,9 @@ _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _PRICE = re.compile(r"\d{1,15}(?:\.\d{1,6})?\Z", re.ASCII)
 _PASSWORD_MARKS = (b"storefront_password", b"template-password", b'action="/password"', b"password-page")
 _MAX_LABEL = 500
+_SHORT = 32
+# Shopify's own identifiers are 64 bits; digits alone need no further check.
+_MAX_NUMBER = 2**63 - 1
 # 30 is what a page holds without a limit, 50 what most themes ask for.
 _OWN_PAGE_SIZES = (30, 50)
 
@@ -269,10 +272,20 @@ def _first_image(images: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    return clean_optional_text(value, _MAX_LABEL) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return _short_text(value) if len(value) <= _SHORT else clean_optional_text(value, _MAX_LABEL)
+
+
+@lru_cache(maxsize=16_384)
+def _short_text(text: str) -> str | None:
+    # Sizes, colours, makers and types: a shop says the same few thousand words on every page.
+    return clean_optional_text(text)
 
 
 def _identifier(value: Any) -> str | None:
+    if type(value) is int and 0 <= value <= _MAX_NUMBER:
+        return str(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     try:

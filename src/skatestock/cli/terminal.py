@@ -1,0 +1,56 @@
+"""What commands print: lines and tables for people, JSON for scripts."""
+
+import sys
+from datetime import timedelta
+from typing import NoReturn
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+
+class OutputClosedError(Exception):
+    """Whoever read our output (`| head`) has seen enough."""
+
+
+class Terminal(Console):
+    """Where commands speak to a person; only what we colour ourselves is coloured."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False)
+
+    def say(self, line: str) -> None:
+        """Print one line, however long: a path or a command in it must stay whole to be copied."""
+        self.print(line, soft_wrap=True)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Say that nobody reads any more."""
+        raise OutputClosedError
+
+
+def make_table(*columns: str, title: str | None = None) -> Table:
+    """Make a table that stands as close as it can, so that it fits 100 columns."""
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def print_json(value: object) -> None:
+    """Print one line of JSON."""
+    try:
+        sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise OutputClosedError from None
+
+
+def format_age(seconds: float) -> str:
+    """Write an age as a person says it: `12 s`, `5 min`, `3 h`, `2 d`."""
+    age = timedelta(seconds=max(0, int(seconds)))
+    for unit, size in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        # Twice the unit, because "1 d" would hide too much: 47 h, 119 min and 119 s are told as such.
+        if age >= 2 * size:
+            return f"{age // size} {unit}"
+    return f"{age.seconds} s"

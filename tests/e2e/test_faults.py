@@ -1,0 +1,109 @@
+"""Each fault that a shop can show, through the whole pipeline: nothing is lost by it, and nothing invented."""
+
+import pytest
+from tests.e2e.fault_cases import CASES, FaultCase
+from tests.e2e.history import expect_histories, find_differences
+from tests.e2e.watched_shop import LIVELY, QUICK, SHOP, WatchedShop, hurried, watch_shop
+
+from skatestock.catalog.crawl_queries import Freshness
+from skatestock.crawl.session import CrawlOutcome
+from skatestock.replica.faults import FAULT_KINDS, Fault
+from skatestock.replica.rates import Rates
+from skatestock.replica.truth import OfferKey, fold
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("crawling_loop")]
+
+_HURRIED = hurried(QUICK, 1.5)
+# A new listing has no believed price that a hundredfold one could be compared with.
+_NO_ARRIVALS = Rates(
+    price_episode_days=LIVELY.price_episode_days,
+    stock_change_days=LIVELY.stock_change_days,
+    new_per_100_listings_per_day=0,
+    episodes=LIVELY.episodes,
+)
+_SILENT = ("slow_drip", "robots_timeout")
+_FACTORS = {"zero": 0, "times 100": 100}
+
+
+async def test_every_kind_of_fault_has_a_case() -> None:
+    assert {case.kind for case in CASES} == set(FAULT_KINDS)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+async def test_a_fault_invents_nothing_and_the_next_good_crawl_catches_up(
+    case: FaultCase, database_dsn: str, valkey_url: str
+) -> None:
+    rates = _NO_ARRIVALS if case.holds == "times 100" else LIVELY
+    async with watch_shop(database_dsn, valkey_url, rates=rates) as shop:
+        assert (await shop.crawl()).complete
+        assert (await shop.step()).complete
+        await shop.check_caught_up()
+        fault = shop.replica.set_fault(Fault(SHOP, case.kind, None, None, case.page, dict(case.parameters)))
+        blind_at = []
+        for number in range(1, case.crawls + 1):
+            outcome = await _crawl_faulty(shop, case)
+            assert fault.played >= number
+            if case.holds is not None:
+                blind_at.append(outcome.started_at)
+            await shop.check_true(blind_at=blind_at)
+        held = await shop.fetch_held()
+        shop.replica.board.clear()
+        assert (await shop.step()).complete
+        await shop.check_caught_up()
+        await shop.check_true(blind_at=blind_at)
+        await _check_nothing_stays_held(shop, held)
+        assert (await shop.fetch_status()).freshness(shop.now) is Freshness.FRESH
+        if case.sees == "nothing" or case.kind == "bom":
+            found = await shop.fetch_histories()
+            differences = find_differences(found, expect_histories(shop.truth(), shop.crawled_at))
+            assert not differences, "\n".join(differences)
+
+
+async def _crawl_faulty(shop: WatchedShop, case: FaultCase) -> CrawlOutcome:
+    """Crawl the shop in the middle of the fault and check what is said of the crawl and of the listings."""
+    misses_before, shown_before = await shop.fetch_misses(), await shop.fetch_shown()
+    outcome = await shop.step(_HURRIED if case.kind in _SILENT else None)
+    crawl = await shop.fetch_crawl(outcome.crawl_id)
+    assert (crawl.reason, crawl.complete) == (case.reason, case.is_complete), crawl.detail
+    assert await shop.count_rejected(outcome.crawl_id) == case.rejects
+    assert crawl.rejected == sum(case.rejects.values())
+    _check_seen(case, crawl.listings_seen, shop.count_shown())
+    misses = await shop.fetch_misses()
+    if not case.is_complete:
+        assert crawl.detail
+        assert (await shop.fetch_status()).freshness(shop.now) is Freshness.STALE
+        # Whoever is seen is missed no more; nobody is missed, let alone delisted, who was not before.
+        assert misses.items() <= misses_before.items()
+    if case.sees == "nothing":
+        assert await shop.fetch_shown() == shown_before
+    await _check_held(shop, case)
+    return outcome
+
+
+def _check_seen(case: FaultCase, seen: int, shown: int) -> None:
+    assert 40 < shown <= 60, "the shop is to have three pages"
+    fits = {
+        "nothing": seen == 0,
+        "part": 0 < seen < shown,
+        "all": seen == shown,
+        "all but some": 0.7 * shown < seen < shown,
+    }
+    assert fits[case.sees], f"{seen} of {shown} listings were seen"
+
+
+async def _check_held(shop: WatchedShop, case: FaultCase) -> None:
+    """The prices of a price fault wait for a second look, all of them, and nothing else does."""
+    held = await shop.fetch_held()
+    if case.holds is None:
+        assert held == {}
+        return
+    factor = _FACTORS[case.holds]
+    truth = fold(shop.truth(), shop.now)
+    assert held == {key: state.price_minor * factor for key, state in truth.items()}
+
+
+async def _check_nothing_stays_held(shop: WatchedShop, held: dict[OfferKey, int]) -> None:
+    still_held = await shop.fetch_held()
+    assert still_held.keys() <= held.keys() - fold(shop.truth(), shop.now).keys()
+    discarded = len(held) - len(still_held)
+    assert await shop.count_disbelieved() == ({"held_price_discarded": discarded} if discarded else {})
