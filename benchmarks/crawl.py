@@ -1,9 +1,9 @@
 """A whole crawl of one shop with 400 listings, beside bare fetching of the same pages.
 
-A crawl is everything that the crawl process does for it, without pauses between requests: the lease, robots.txt,
-the pages through Scrapy, parsing, the unchanged-filter on Valkey, the append to the durable log, the end of the
-crawl. Between two crawls an hour passes in the shop, so that some listings have changed. The limit fetches the
-same addresses one after another with a plain HTTP client, and unpacks the bodies.
+A crawl is everything that the crawl process does for it, without pauses between requests: the lease,
+robots.txt, the pages through Scrapy, parsing, the unchanged-filter on Valkey, the append to the durable log,
+the end of the crawl. Between two crawls an hour passes in the shop, so that some listings have changed. The
+limit fetches the same addresses one after another with a plain HTTP client, and unpacks the bodies.
 
     python -m benchmarks.crawl [--rounds 15] [--listings 400]
 """
@@ -15,11 +15,11 @@ from datetime import timedelta
 from statistics import median
 
 import msgspec
-
 from benchmarks.figures import Figure, make_report, publish
 from benchmarks.replica_shops import ReplicaShops, open_replica_shops
 from benchmarks.rounds import compare, measure_in_turns_async
 from benchmarks.servers import Servers, open_servers
+
 from skatestock.cli.crawling import CrawlWorker
 from skatestock.cli.platform import open_platform
 from skatestock.crawl.platforms.shopify import products_url

@@ -27,13 +27,16 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """How many times the limit the value is; where samples come in pairs, the median of the pairs."""
     reach: float | None = None
     """The value that must not be exceeded; None where none was set."""
+    ratio_reach: float | None = None
+    """The same for the ratio."""
     samples: int = 1
     note: str = ""
 
     @property
     def is_reached(self) -> bool:
-        """Tell whether the value is within its reach; true where there is none."""
-        return self.reach is None or self.value <= self.reach
+        """Tell whether value and ratio are within their reach; true where there is none."""
+        near = self.reach is None or self.value <= self.reach
+        return near and (self.ratio_reach is None or self.ratio is None or self.ratio <= self.ratio_reach)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,10 +95,17 @@ def format_table(figures: Sequence[Figure]) -> str:
 
 def _cells(figure: Figure) -> tuple[str, ...]:
     limit = "" if figure.limit is None else f"{_number(figure.limit, figure.unit)} {figure.limit_name}"
-    verdict = "reached" if figure.is_reached else "MISSED"
-    reach = "" if figure.reach is None else f"{figure.reach:g} {figure.unit}: {verdict}"
     ratio = "" if figure.ratio is None else f"{figure.ratio:.1f}x"
-    return figure.name, _number(figure.value, figure.unit), limit, ratio, reach, str(figure.samples)
+    value = _number(figure.value, figure.unit)
+    return figure.name, value, limit, ratio, _describe_reach(figure), str(figure.samples)
+
+
+def _describe_reach(figure: Figure) -> str:
+    reaches = [] if figure.reach is None else [f"{figure.reach:g} {figure.unit}"]
+    reaches += [] if figure.ratio_reach is None else [f"{figure.ratio_reach:.1f}x"]
+    if not reaches:
+        return ""
+    return f"{', '.join(reaches)}: {'reached' if figure.is_reached else 'MISSED'}"
 
 
 def _number(value: float, unit: str) -> str:

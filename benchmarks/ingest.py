@@ -1,11 +1,11 @@
 """How fast ingest writes, beside the limit: a raw binary COPY of the same rows, measured in the same run.
 
-Each round works in fresh databases on one durable server (fsync on). The messages of a crawl are appended to
-the event log (untimed). Then, batch by batch: ingest takes one batch through its handler and commits (timed),
-the rows it wrote are copied out (untimed), and copied in binary form, in one transaction, into the same tables
-of a twin database (timed). Once for listings that are new, once for the same listings with every price changed.
-Rows are listings, offers and price points. Because each batch is measured directly before its limit, other
-work on the machine disturbs both alike.
+Each round works in fresh databases on one durable server (fsync on). The messages of a crawl are appended
+to the event log (untimed). Then, batch by batch: ingest takes one batch through its handler and commits
+(timed), the rows it wrote are copied out (untimed), and copied in binary form, in one transaction, into the
+same tables of a twin database (timed). Once for listings that are new, once for the same listings with every
+price changed. Rows are listings, offers and price points. Because each batch is measured directly before its
+limit, other work on the machine disturbs both alike.
 
     python -m benchmarks.ingest [--listings 20000] [--offers 5] [--rounds 3] [--batch 2000] [--dsn URL]
 """
@@ -14,19 +14,18 @@ import argparse
 import asyncio
 import gc
 import hashlib
-import shutil
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from statistics import median
 from typing import Any, ParamSpec, TypeVar
 from unittest.mock import patch
 
 import asyncpg
+from benchmarks.figures import Figure, make_report, publish
+from benchmarks.servers import make_folder
 
 from skatestock.catalog import commands_load, commands_record
 from skatestock.catalog.commands import ensure_shops
@@ -40,6 +39,7 @@ from skatestock.events.codec import decode, encode
 from skatestock.events.model import ListingObserved, OfferObserved
 from skatestock.ingest import consumer as ingest
 from skatestock.ingest import model as rules
+from skatestock.telemetry.logs import configure_logging
 from skatestock.vocabulary.availability import Availability
 
 _P = ParamSpec("_P")
@@ -59,7 +59,8 @@ NOUNS = (
     "Backpack",
     "Jacket",
 )
-LIMIT_RATIO = 0.3
+PHASES = ("decode", "load", "apply", "write")
+LEAST_SHARE = 0.3
 
 
 # ---------------------------------------------------------------- what is observed
@@ -296,15 +297,13 @@ async def open_server(dsn: str | None) -> AsyncIterator[Server]:
     if dsn is not None:
         yield Server(dsn)
         return
-    folder = Path(tempfile.mkdtemp(prefix="skatestock-bench-"))
-    folder.chmod(0o755)
-    embedded = EmbeddedPostgres(folder / "postgres")
-    await embedded.start()
-    try:
-        yield Server(embedded.dsn)
-    finally:
-        await embedded.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with make_folder() as folder:
+        embedded = EmbeddedPostgres(folder / "postgres")
+        await embedded.start()
+        try:
+            yield Server(embedded.dsn)
+        finally:
+            await embedded.stop()
 
 
 # ---------------------------------------------------------------- rounds
@@ -315,32 +314,36 @@ class Result:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ours: list[float] = []
-        self.raw: list[float] = []
+        self.seconds: list[float] = []
+        self.raw_seconds: list[float] = []
         self.phases: list[dict[str, float]] = []
+        self.rows = 0
 
     def add(self, seconds: float, phases: dict[str, float], raw_seconds: float, rows: int) -> None:
         """Take over one batch."""
-        self.ours.append(rows / seconds)
-        self.raw.append(rows / raw_seconds)
+        self.seconds.append(seconds)
+        self.raw_seconds.append(raw_seconds)
         self.phases.append({name: part / seconds for name, part in phases.items()})
+        self.rows = rows
 
-    @property
-    def ratio(self) -> float:
-        """Our speed as a part of the limit's, as the median of the rounds."""
-        return median(ours / raw for ours, raw in zip(self.ours, self.raw, strict=True))
-
-    def print(self) -> None:
-        """Print the medians."""
-        verdict = "reached" if self.ratio >= LIMIT_RATIO else "MISSED"
-        print(
-            f"{self.name:18} {median(self.ours):9,.0f} rows/s"
-            f"   raw binary COPY {median(self.raw):9,.0f} rows/s"
-            f"   ratio {self.ratio:.2f} (at least {LIMIT_RATIO}: {verdict})"
+    def to_figure(self) -> Figure:
+        """Tell the median batch, and what became of its time."""
+        limit = 1000 * median(self.raw_seconds)
+        speed = self.rows / median(self.seconds)
+        ratio = median(ours / raw for ours, raw in zip(self.seconds, self.raw_seconds, strict=True))
+        shares = (f"{name} {median(phase[name] for phase in self.phases):.0%}" for name in PHASES)
+        return Figure(
+            name=self.name,
+            unit="ms",
+            value=1000 * median(self.seconds),
+            limit_name="raw binary COPY",
+            limit=limit,
+            ratio=ratio,
+            reach=round(limit / LEAST_SHARE, 1),
+            samples=len(self.seconds),
+            note=f"{self.rows:,} rows a batch, {speed:,.0f} rows/s, {1 / ratio:.2f} of COPY's speed; "
+            f"of the time {', '.join(shares)} (decoding runs beside the others)",
         )
-        names = ("decode", "load", "apply", "write")
-        shares = (f"{name} {median(phase[name] for phase in self.phases):.0%}" for name in names)
-        print(f"{'':18} of ingest's time: {', '.join(shares)}; decoding runs beside the others")
 
 
 async def run_round(server: Server, options: argparse.Namespace, results: tuple[Result, ...]) -> None:
@@ -386,18 +389,17 @@ async def run_batches(
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run all rounds and print; return the exit code."""
+    """Run all rounds and publish; return the exit code."""
+    configure_logging("bench", json=False, level="warning")
     new, changed = Result("new listings"), Result("changed listings")
     async with open_server(options.dsn) as server:
         for _ in range(options.rounds):
             await run_round(server, options, (new, changed))
-    print(
-        f"{options.listings:,} listings x {options.offers} offers, batches of {options.batch:,}, "
-        f"medians of {len(new.ours)} batches in {options.rounds} rounds"
+    what = (
+        f"batches of {options.batch:,} listings with {options.offers} offers from the log into the "
+        f"catalogue, beside COPY of the same rows (at least {LEAST_SHARE:g} of its speed)"
     )
-    new.print()
-    changed.print()
-    return 0 if min(new.ratio, changed.ratio) >= LIMIT_RATIO else 1
+    return publish(make_report("ingest", what, [new.to_figure(), changed.to_figure()]))
 
 
 def main() -> int:

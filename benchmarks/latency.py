@@ -3,11 +3,11 @@
 Each sample is one whole crawl of a shop with one page of 250 listings, of which exactly one has a new price.
 The clock starts when the page's bytes are handed over and stops when a connection of its own has read the new
 price point: between them lie parsing, the unchanged-filter on Valkey, the append to the log under the crawl's
-lease, and ingest in a process of its own. Every commit is on the disk before it is answered. Between the samples,
-untimed, the crawl is completed, and ingest has nothing left to do.
+lease, and ingest in a process of its own. Every commit is on the disk before it is answered. Between the
+samples, untimed, the crawl is completed, and ingest has nothing left to do.
 
 The limit, measured after every sample: bare JSON decode of the same bytes, one bare INSERT with NOTIFY until
-another connection has heard it, and one more bare INSERT and COMMIT; the least that two durable steps can take.
+another connection has heard it, and one more bare INSERT and COMMIT: the least that two durable steps take.
 
     python -m benchmarks.latency [--samples 300]
 """
@@ -25,11 +25,11 @@ from statistics import median
 
 import asyncpg
 import msgspec
-from redis.asyncio import Redis
-
 from benchmarks.figures import Figure, make_report, publish
 from benchmarks.rounds import percentile
 from benchmarks.servers import Servers, open_servers
+from redis.asyncio import Redis
+
 from skatestock.catalog.commands import ensure_shops
 from skatestock.cli.crawling import KIND, job_of, shop_records
 from skatestock.cli.platform import TOPICS
@@ -247,7 +247,7 @@ async def take_samples(bench: Bench, reader: asyncpg.Connection, limits: Limits,
     crawl = await bench.begin()
     await bench.read(crawl, page.render())
     await bench.finish(crawl, expected_changes=page.count)
-    offers: dict[str, int] = dict(await reader.fetch(_FIND_OFFERS))
+    offers = {str(row["offer_id"]): int(row["id"]) for row in await reader.fetch(_FIND_OFFERS)}
     samples = []
     for number in range(_WARM_UP + count):
         offer_id, price_minor = page.change(number)

@@ -1,9 +1,10 @@
-"""Memory of each process of a running `skatestock up`, on replica shops with 2,000 listings, after some crawls.
+"""Memory of each process of a running `skatestock up`, on replica shops with 2,000 listings, after crawls.
 
-The platform runs as a child with its data in a folder of its own; every shop is crawled again and again, an hour
-of simulated time apart. RSS counts pages that processes share in each of them; PSS divides them by those who
-share, so that it can be added up (Linux only). The peak is the highest RSS that the kernel has seen, or that was
-sampled where it does not tell; for PostgreSQL, whose processes share their buffers, the highest sampled PSS.
+The platform runs as a child with its data in a folder of its own; every shop is crawled again and again, an
+hour of simulated time apart. RSS counts pages that processes share in each of them; PSS divides them by those
+who share, so that it can be added up (Linux only; elsewhere RSS stands in its place). The peak is the highest
+RSS that the kernel has seen, or that was sampled where it does not tell; for PostgreSQL, whose processes
+share their buffers, the highest sampled PSS.
 The limit is the same program doing nothing: a bare Python interpreter, an empty PostgreSQL, an empty Valkey,
 sampled in turns with ours.
 
@@ -24,10 +25,10 @@ from statistics import median
 import asyncpg
 import msgspec
 import psutil
-
 from benchmarks.figures import Figure, make_report, publish
 from benchmarks.replica_shops import ReplicaShops, open_replica_shops
 from benchmarks.servers import make_folder, open_servers
+
 from skatestock.embedded.addresses import find_addresses
 from skatestock.embedded.process_records import find_processes
 from skatestock.settings import PREFIX
@@ -68,7 +69,7 @@ class Meter:
 
     def median_of(self, name: str, field: str, last: int) -> float:
         """Return the median of the last samples, in MiB."""
-        return median(getattr(memory, field) for memory in self.samples[name][-last:]) / _MEBIBYTE
+        return float(median(getattr(memory, field) for memory in self.samples[name][-last:])) / _MEBIBYTE
 
     def peak_of(self, name: str) -> float:
         """Return the highest that was seen, in MiB."""
@@ -112,7 +113,9 @@ class Running:
         recorded = find_processes(self._folder)
         children = () if recorded is None else recorded.children
         # The supervisor is not counted together with its children: each of them is read by itself.
-        return [(child.name, child.pid) for child in children if child.pid is not None and child.state == "ready"]
+        return [
+            (child.name, child.pid) for child in children if child.pid is not None and child.state == "ready"
+        ]
 
     def read_supervisor(self) -> Memory:
         """Read the supervisor alone."""
@@ -219,7 +222,7 @@ def make_figures(meter: Meter) -> list[Figure]:
 def _make_figure(meter: Meter, name: str) -> Figure:
     limit_name = {"postgres": POSTGRES, "valkey": VALKEY}.get(name, PYTHON)
     value, limit = _hold(meter, name), _hold(meter, limit_name)
-    rss = meter.median_of(name, "rss", _ROUNDS)
+    rss, bare_rss = (meter.median_of(one, "rss", _ROUNDS) for one in (name, limit_name))
     return Figure(
         name=name,
         unit="MiB",
@@ -228,7 +231,7 @@ def _make_figure(meter: Meter, name: str) -> Figure:
         limit=limit,
         ratio=value / limit,
         samples=_ROUNDS,
-        note=f"RSS {rss:.1f} MiB, peak {meter.peak_of(name):.1f} MiB",
+        note=f"RSS {rss:.1f} MiB (bare {bare_rss:.1f} MiB), peak {meter.peak_of(name):.1f} MiB",
     )
 
 

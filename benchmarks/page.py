@@ -1,4 +1,4 @@
-"""Time from a page's bytes to its observations, and to its messages: beside the bare JSON decode of the bytes.
+"""Time from a page's bytes to its observations, and to its messages, beside the bare JSON decode.
 
 The page is a replica shop's `/products.json` with 250 products, the most that Shopify gives. Its limit is
 msgspec's decode of the same bytes into plain Python objects; the standard library's is shown too.
@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-
 from benchmarks.figures import Figure, make_report, publish
 from benchmarks.rounds import compare, measure_in_turns
+
 from skatestock.crawl.observing import ParsedPage, Sighting
 from skatestock.crawl.platforms.shopify import parse_products_page
 from skatestock.crawl.shops import get_shop, load_shops

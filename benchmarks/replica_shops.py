@@ -1,6 +1,6 @@
 """Replica shops in a process of their own, so that serving them costs the measured processes nothing.
 
-    python -m benchmarks.replica_shops LISTINGS_PER_SHOP
+python -m benchmarks.replica_shops LISTINGS_PER_SHOP
 """
 
 import asyncio

@@ -131,10 +131,14 @@ async def ingest(
     """Hand events to ingest as consecutive records, in batches of at most so many."""
     handler = handler or IngestHandler()
     for first in range(0, len(events), batch):
-        records = tuple(_record(event) for event in events[first : first + batch])
         async with pool.acquire() as connection, connection.transaction():
-            await handler(connection, Batch(topic=TOPIC, partition=0, records=records))
+            await handler(connection, make_batch(*events[first : first + batch]))
     return handler
+
+
+def make_batch(*events: Event | bytes) -> Batch:
+    """Make one batch of consecutive records."""
+    return Batch(topic=TOPIC, partition=0, records=tuple(_record(event) for event in events))
 
 
 def _record(event: Event | bytes) -> Record:

@@ -71,7 +71,7 @@ CASES = (
     FaultCase("listing_repeated", "drifted", "part", rejects={"repeated_listing": 1}),
     FaultCase("listing_repeated", "drifted", "part", {"position": 19}),
     FaultCase("listing_missing", "complete", "all but some", crawls=1),
-    FaultCase("listing_missing", "complete", "all but some", {"position": 10, "count": 9}, crawls=1),
+    FaultCase("listing_missing", "complete", "all but some", {"position": 30, "count": 9}, crawls=1),
     FaultCase("listing_missing", "implausible", "part", {"position": 5, "count": 30}),
     FaultCase("price_zero", "complete", "all", crawls=1, holds="zero"),
     FaultCase("price_times_100", "complete", "all", crawls=1, holds="times 100"),
@@ -98,7 +98,5 @@ CASES = (
     FaultCase("truncated_body", "truncated", parameters={"share_percent": 0}),
     FaultCase("truncated_gzip", "truncated"),
     FaultCase("truncated_gzip", "truncated", "part", {"share_percent": 99}, page=2),
-    FaultCase(
-        "decompression_bomb", "too_large", parameters={"size_bytes": A_QUARTER_OF_A_GIBIBYTE}
-    ),
+    FaultCase("decompression_bomb", "too_large", parameters={"size_bytes": A_QUARTER_OF_A_GIBIBYTE}),
 )

@@ -1,26 +1,32 @@
-"""Each fault that a shop can show, through the whole pipeline: nothing is lost by it, and nothing invented."""
+"""Each fault of a shop through the whole pipeline: nothing is lost by it, and nothing invented."""
 
+from datetime import timedelta
+
+import msgspec
 import pytest
 from tests.e2e.fault_cases import CASES, FaultCase
 from tests.e2e.history import expect_histories, find_differences
-from tests.e2e.watched_shop import LIVELY, QUICK, SHOP, WatchedShop, hurried, watch_shop
+from tests.e2e.watched_shop import (
+    LIVELY,
+    QUICK,
+    SHOP,
+    RestlessClock,
+    WatchedShop,
+    hurried,
+    say_state,
+    watch_shop,
+)
 
 from skatestock.catalog.crawl_queries import Freshness
 from skatestock.crawl.session import CrawlOutcome
 from skatestock.replica.faults import FAULT_KINDS, Fault
-from skatestock.replica.rates import Rates
 from skatestock.replica.truth import OfferKey, fold
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures("crawling_loop")]
 
 _HURRIED = hurried(QUICK, 1.5)
 # A new listing has no believed price that a hundredfold one could be compared with.
-_NO_ARRIVALS = Rates(
-    price_episode_days=LIVELY.price_episode_days,
-    stock_change_days=LIVELY.stock_change_days,
-    new_per_100_listings_per_day=0,
-    episodes=LIVELY.episodes,
-)
+_NO_ARRIVALS = msgspec.structs.replace(LIVELY, new_per_100_listings_per_day=0)
 _SILENT = ("slow_drip", "robots_timeout")
 _FACTORS = {"zero": 0, "times 100": 100}
 
@@ -107,3 +113,61 @@ async def _check_nothing_stays_held(shop: WatchedShop, held: dict[OfferKey, int]
     assert still_held.keys() <= held.keys() - fold(shop.truth(), shop.now).keys()
     discarded = len(held) - len(still_held)
     assert await shop.count_disbelieved() == ({"held_price_discarded": discarded} if discarded else {})
+
+
+# ---------------------------------------------------------------- faults that meet
+
+
+@pytest.mark.parametrize("how", ["price_text", "variants_null"])
+async def test_a_held_price_is_not_confirmed_by_a_listing_that_cannot_be_read(
+    how: str, database_dsn: str, valkey_url: str
+) -> None:
+    async with watch_shop(database_dsn, valkey_url, rates=_NO_ARRIVALS) as shop:
+        await shop.crawl()
+        shop.replica.set_fault(Fault(SHOP, "price_times_100", page=1, parameters={"count": 1}))
+        doubtful = await shop.step()
+        held = await shop.fetch_held()
+        assert held
+        shop.replica.board.clear()
+        shop.replica.set_fault(Fault(SHOP, "bad_product", page=1, parameters={"how": how}))
+        assert (await shop.step()).rejected == 1
+        assert await shop.fetch_held() == held
+        shop.replica.board.clear()
+        assert (await shop.step()).complete
+        await shop.check_caught_up()
+        await shop.check_true(blind_at=[doubtful.started_at])
+
+
+async def test_what_a_crawl_saw_before_it_failed_is_in_the_history(
+    database_dsn: str, valkey_url: str
+) -> None:
+    async with watch_shop(database_dsn, valkey_url) as shop:
+        await shop.crawl()
+        shop.replica.set_fault(Fault(SHOP, "unavailable", page=3))
+        shop.move_on()
+        outcome = await shop.crawl()
+        seen = {str(listing.listing_id) for listing in shop.replica.world.state_at(SHOP)[:40]}
+        truth = {key: say_state(state) for key, state in fold(shop.truth(), shop.now).items()}
+        shown = await shop.fetch_shown()
+        assert not outcome.complete
+        assert {key: state for key, state in shown.items() if key.listing_id in seen} == {
+            key: state for key, state in truth.items() if key.listing_id in seen
+        }
+
+
+@pytest.mark.parametrize(("arrivals", "reason"), [(2, "complete"), (20, "drifted")])
+async def test_a_shop_that_changes_while_it_is_paged_is_never_misread(
+    arrivals: int, reason: str, database_dsn: str, valkey_url: str
+) -> None:
+    rates = msgspec.structs.replace(LIVELY, new_per_100_listings_per_day=arrivals)
+    async with watch_shop(database_dsn, valkey_url, rates=rates) as shop:
+        await shop.crawl()
+        shop.worker.clock = RestlessClock(shop, timedelta(hours=2))
+        reasons = {(await shop.crawl()).reason.value for _ in range(6)}
+        assert reason in reasons
+        assert reasons <= {"complete", "drifted"}
+        await shop.check_true()
+        shop.worker.clock = shop.clock
+        assert (await shop.step()).complete
+        await shop.check_true()
+        await shop.check_caught_up()

@@ -35,7 +35,11 @@ _SHOPS_SEEN_TWICE = """
         SELECT count(*) FROM crawls c WHERE c.shop_id = s.id AND c.complete AND c.started_at > $1
     ) >= 2
 """
-_DUE_NOW = "UPDATE job_leases SET due_at = now() WHERE kind = 'crawl' AND leased_until IS NULL"
+# The shops are crawled far more often here than their schedule says.
+_DUE_NOW = """
+    UPDATE job_leases SET due_at = date_trunc('second', now())
+    WHERE kind = 'crawl' AND leased_until IS NULL AND due_at > now()
+"""
 
 
 class Campaign:

@@ -1,7 +1,6 @@
 """One replica shop that moves from crawl to crawl, watched by the whole pipeline, and what came of it."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from tests.e2e.platforms import RoundClock, open_test_platform
 from skatestock.catalog.crawl_queries import ShopStatus, fetch_shop_statuses
 from skatestock.cli.crawling import CrawlWorker
 from skatestock.cli.platform import Platform
+from skatestock.cli.processes import ingest_until_idle
 from skatestock.crawl.politeness import Politeness
 from skatestock.crawl.session import CrawlOutcome
 from skatestock.crawl.shops import derive_demo_shops, load_shops
@@ -108,7 +108,9 @@ class Tripwire(AccessLog):
 class WatchedShop:
     """The shop, its crawler, its ingest, and questions to the catalogue."""
 
-    def __init__(self, replica: ReplicaServers, platform: Platform, limits: Politeness) -> None:
+    def __init__(
+        self, replica: ReplicaServers, platform: Platform, limits: Politeness, *, ingests: bool
+    ) -> None:
         self.replica = replica
         self.platform = platform
         self.clock = RoundClock(replica.world.now)
@@ -116,6 +118,7 @@ class WatchedShop:
         self.worker = CrawlWorker(platform, [shop for shop in shops if shop.slug == SHOP], self.clock, limits)
         self.crawled_at: list[datetime] = []
         """When the complete crawls were."""
+        self._ingests = ingests
 
     @property
     def now(self) -> datetime:
@@ -136,7 +139,7 @@ class WatchedShop:
         self.clock.now = moment
 
     async def crawl(self, limits: Politeness | None = None) -> CrawlOutcome:
-        """Crawl the shop as it is now, and wait until everything that was said is stored."""
+        """Crawl the shop as it is now; if an ingest runs, wait until everything that was said is stored."""
         usual = self.worker.limits
         self.worker.limits = limits or usual
         outcome = await self.worker.crawl_now(SHOP)
@@ -144,18 +147,26 @@ class WatchedShop:
         assert outcome is not None
         if outcome.complete:
             self.crawled_at.append(outcome.started_at)
-        await self.wait_stored()
+        if self._ingests:
+            await self._wait_stored()
         return outcome
 
-    async def step(self, limits: Politeness | None = None) -> CrawlOutcome:
-        """Let something happen in the shop, then crawl it."""
+    def move_on(self) -> None:
+        """Let something happen in the shop."""
         known = len(self.truth())
         self.move_to(self.now + STEP)
         assert len(self.truth()) > known, "a step in which nothing happens tests nothing"
+
+    async def step(self, limits: Politeness | None = None) -> CrawlOutcome:
+        """Let something happen in the shop, then crawl it."""
+        self.move_on()
         return await self.crawl(limits)
 
-    async def wait_stored(self) -> None:
-        """Wait until ingest has stored the whole log."""
+    async def store(self) -> None:
+        """Store the whole log, where no ingest runs."""
+        await ingest_until_idle(self.platform, asyncio.Event())
+
+    async def _wait_stored(self) -> None:
         async with asyncio.timeout(60):
             while await self.platform.fetch_lag():
                 await asyncio.sleep(0.01)
@@ -205,7 +216,12 @@ class WatchedShop:
         """The catalogue says of every offer what the shop says of it, and nothing more."""
         truth = {key: say_state(state) for key, state in fold(self.truth(), self.now).items()}
         shown = await self.fetch_shown()
-        assert shown == truth
+        differing = [
+            f"{key}: {shown.get(key)} instead of {truth.get(key)}"
+            for key in sorted({*shown, *truth})
+            if shown.get(key) != truth.get(key)
+        ]
+        assert not differing, "\n".join(differing)
         assert not shown.keys() & (await self.fetch_held()).keys()
         assert not await self.fetch("SELECT 1 FROM dead_letters")
 
@@ -217,7 +233,22 @@ class WatchedShop:
         histories = await self.fetch_histories()
         assert histories
         blind = {moment: max(at for at in self.crawled_at if at < moment) for moment in blind_at}
-        assert find_untrue(histories, self.truth(), blind) == []
+        untrue = find_untrue(histories, self.truth(), blind)
+        assert not untrue, "\n".join(untrue)
+
+
+class RestlessClock:
+    """A clock that lets the world go on whenever the crawler has looked at it: after every page."""
+
+    def __init__(self, shop: WatchedShop, step: timedelta) -> None:
+        self._shop = shop
+        self._step = step
+
+    def __call__(self) -> datetime:
+        """Tell the moment of the page that has just been read."""
+        now = self._shop.now
+        self._shop.move_to(now + self._step)
+        return now
 
 
 def say_state(state: OfferState) -> State:
@@ -249,11 +280,6 @@ def find_untrue(
     return untrue
 
 
-def count_changes(truth: Sequence[TruthRecord], since: datetime) -> Counter[str]:
-    """Count by kind what has happened since."""
-    return Counter(record.kind for record in truth if record.at > since)
-
-
 @asynccontextmanager
 async def watch_shop(
     database_dsn: str,
@@ -263,15 +289,15 @@ async def watch_shop(
     rates: Rates = LIVELY,
     listings: int = 50,
     limits: Politeness = QUICK,
-    ingest: bool = True,
+    ingests: bool = True,
 ) -> AsyncIterator[WatchedShop]:
-    """Open a shop and everything that watches it; with `ingest` what is said on the log is stored at once."""
+    """Open a shop and everything that watches it; if `ingests`, what is said on the log is stored at once."""
     world = World(seed, START_AT, listings_per_shop=listings, rates=rates)
     async with ReplicaServers(world) as replica, open_test_platform(database_dsn, valkey_url) as platform:
-        shop = WatchedShop(replica, platform, limits)
+        shop = WatchedShop(replica, platform, limits, ingests=ingests)
         await shop.worker.prepare(only=True)
         stop = asyncio.Event()
-        if not ingest:
+        if not ingests:
             stop.set()
         ingesting = asyncio.create_task(run_ingest(platform.log, stop))
         try:

@@ -1,4 +1,4 @@
-"""The unchanged-filter on a real Valkey: whatever happens, a clean crawl leaves the log at the shop's state."""
+"""The unchanged-filter on a real Valkey: whatever happens, each clean crawl leaves the log right."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.ingest_shop import (
     seen,
 )
 
-from skatestock.events.model import Event
+from skatestock.events.model import Event, RejectedObservation
 
 GONE = ["delisted"]
 
@@ -73,6 +73,14 @@ async def test_a_variant_that_was_gone_before_gets_no_second_end(shop: asyncpg.P
     both = [offer(offer_id="a"), offer(offer_id="b")]
     await ingest(shop, seen(1, *both), seen(31, both[0]), ended(60), ended(90))
     assert [point.minute for point in await points(shop, offer_id="b")] == [1, 31]
+
+
+async def test_a_delisted_listing_that_cannot_be_read_is_not_back(shop: asyncpg.Pool) -> None:
+    rejected = RejectedObservation(listing_id="1", reason="no_offers", detail="", position="page 1")
+    await ingest(shop, seen(0), ended(30), ended(60), ended(90, "1", rejected=[rejected]))
+    assert (await points(shop))[-1].availability == "gone"
+    await ingest(shop, ended(120, "1"))
+    assert (await points(shop))[-1] == Point(120, 6000, None, "in_stock", ["back"])
 
 
 async def test_a_delisted_listing_that_is_observed_is_back_as_observed(shop: asyncpg.Pool) -> None:

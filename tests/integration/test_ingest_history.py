@@ -17,12 +17,14 @@ from tests.ingest_shop import (
     ended,
     find_rows,
     ingest,
+    make_batch,
     offer,
     points,
     read_one,
     seen,
 )
 
+from skatestock.ingest.consumer import IngestHandler
 from skatestock.vocabulary.availability import Availability
 
 
@@ -244,6 +246,19 @@ async def test_price_points_lie_in_the_month_of_their_moment_on_both_sides_of_it
     assert [price for _, price in rows] == [6000, 5000, 6000]
     assert tables[0] != tables[1] == tables[2]
     assert "price_points_default" not in tables
+
+
+async def test_a_month_that_was_made_in_vain_is_made_again(shop: asyncpg.Pool) -> None:
+    handler = IngestHandler()
+    events = [seen(0, listing=str(number)) for number in range(1200)]
+    async with shop.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await handler(connection, make_batch(*events))
+        await transaction.rollback()
+    await ingest(shop, *events, handler=handler)
+    tables = await shop.fetch("SELECT DISTINCT tableoid::regclass::text FROM price_points")
+    assert [table for (table,) in tables] == ["price_points_2026_03"]
 
 
 async def test_a_crawl_begins_with_its_first_event_and_ends_with_its_end(shop: asyncpg.Pool) -> None:

@@ -22,7 +22,7 @@ from tests.ingest_shop import (
     seen,
 )
 
-from skatestock.events.model import Event
+from skatestock.events.model import Event, RejectedObservation
 
 
 @pytest.fixture
@@ -176,6 +176,20 @@ async def test_another_crawl_that_does_not_see_the_listing_confirms_nothing(
 ) -> None:
     await ingest(shop, seen(0), seen(30, offer(1000)), ended(60), batch=batch)
     assert len(await points(shop)) == 1
+
+
+@pytest.mark.parametrize("rejected_total", [1, 2], ids=["this one rejected", "any rejected"])
+async def test_a_crawl_that_could_not_read_the_listing_confirms_nothing(
+    shop: asyncpg.Pool, batch: int, rejected_total: int
+) -> None:
+    rejected = RejectedObservation(
+        listing_id="1" if rejected_total == 1 else "2", reason="no_offers", detail="", position="page 1"
+    )
+    unread = ended(60, "1", rejected=[rejected], rejected_total=rejected_total)
+    await ingest(shop, seen(0), seen(30, offer(1000)), unread, batch=batch)
+    assert len(await points(shop)) == 1
+    assert (await read_one(shop, "offers"))["held_price_minor"] == 1000
+    assert (await read_one(shop, "listings"))["seen_at"] == at(60)
 
 
 async def test_an_older_crawl_that_ends_late_confirms_nothing(shop: asyncpg.Pool, batch: int) -> None:

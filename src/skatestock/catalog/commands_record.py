@@ -208,13 +208,18 @@ class PricePointMonths:
 
     def __init__(self) -> None:
         self._standing: set[date] = set()
+        self._made: set[date] = set()
+
+    def begin_transaction(self) -> None:
+        """Forget the months that the transaction before has made: it may have failed."""
+        self._made.clear()
 
     async def ensure(self, connection: Connection, moments: Iterable[datetime]) -> None:
         """Make the months of these moments, within the caller's transaction."""
-        missing = {moment.date().replace(day=1) for moment in moments} - self._standing
-        if missing and not await ensure_month_partitions(connection, "price_points", missing):
-            # Those made just now are only remembered once they are found standing: this transaction may fail.
-            self._standing |= missing
+        months = {moment.date().replace(day=1) for moment in moments} - self._standing - self._made
+        if months:
+            made = await ensure_month_partitions(connection, "price_points", months)
+            (self._made if made else self._standing).update(months)
 
 
 # ---------------------------------------------------------------- what is new

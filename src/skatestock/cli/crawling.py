@@ -99,9 +99,12 @@ async def _crawl_now(worker: "CrawlWorker", stop: asyncio.Event) -> int:
 def _describe(outcome: CrawlOutcome | None) -> str:
     if outcome is None:
         return "[yellow]not crawled[/]: another process is at it, or the crawl failed; see the log above"
-    state = "[green]complete[/]" if outcome.complete else f"[yellow]{outcome.reason}[/] {escape(outcome.detail or '')}"
+    state = "[green]complete[/]"
+    if not outcome.complete:
+        why = f": {escape(outcome.detail)}" if outcome.detail else ""
+        state = f"[yellow]incomplete[/], {outcome.reason}{why}"
     return (
-        f"{state}: {outcome.listings} listings on {outcome.pages} pages, {outcome.changed} changed, "
+        f"{state}; {outcome.listings} listings on {outcome.pages} pages, {outcome.changed} changed, "
         f"{outcome.rejected} rejected"
     )
 

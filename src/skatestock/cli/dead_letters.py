@@ -1,17 +1,19 @@
 """`skatestock deadletters`: what could not be processed, and what to do about it."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.table import Table
+from cyclopts.validators import Number
+from rich.markup import escape
 
-from skatestock.cli.options import Data, Json, settings_from
-from skatestock.cli.platform import open_platform
+from skatestock.cli.errors import UsageError
+from skatestock.cli.options import Data, Json, flag, settings_from
+from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, Platform, open_platform
+from skatestock.cli.terminal import Terminal, make_table, print_json
 from skatestock.database.pool import Connection
 from skatestock.eventlog.dead_letters import (
     DeadLetter,
@@ -22,12 +24,10 @@ from skatestock.eventlog.dead_letters import (
 )
 from skatestock.events.codec import decode
 from skatestock.events.errors import UndecodableError
-from skatestock.vocabulary.errors import SkateStockError
 from skatestock.vocabulary.time import format_moment
 
-DryRun = Annotated[
-    bool, Parameter(name="--dry-run", negative=(), help="Say what would be done; change nothing.")
-]
+DryRun = Annotated[bool, flag("Say what would be done; change nothing.", name="--dry-run")]
+Every = Annotated[bool, flag("All that wait, instead of ids.", name="--every")]
 StateOption = Literal["waiting", "replayed", "discarded", "all"]
 
 app = App(
@@ -42,7 +42,7 @@ async def list_letters(
     *,
     state: StateOption = "waiting",
     kind: str | None = None,
-    limit: int = 100,
+    limit: Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))] = 100,
     as_json: Json = False,
     data: Data = None,
 ) -> int:
@@ -62,16 +62,18 @@ async def list_letters(
             connection, state=None if state == "all" else state, kind=kind, limit=limit
         )
     if as_json:
-        _print_json([_describe(letter) for letter in letters])
+        print_json([_describe(letter) for letter in letters])
+    elif not letters and state == "waiting" and kind is None:
+        Terminal().say("No dead letters wait: everything that was appended could be processed.")
     elif not letters:
-        Console().print("No dead letters: everything that was appended could be processed.")
+        Terminal().say("No dead letters of this kind and state.")
     else:
         _print_letters(letters)
     return 0
 
 
 @app.command
-async def show(letter: int, *, as_json: Json = False, data: Data = None) -> int:
+async def show(letter: int, /, *, as_json: Json = False, data: Data = None) -> int:
     """Show one dead letter with everything that is known of it.
 
     Parameters
@@ -83,25 +85,24 @@ async def show(letter: int, *, as_json: Json = False, data: Data = None) -> int:
         found = await get_dead_letter(connection, letter)
     described = _describe(found) | {"value": found.value.hex(), "event": _read_event(found.value)}
     if as_json:
-        _print_json(described)
+        print_json(described)
         return 0
     for name, value in described.items():
-        Console().print(f"[bold]{name}[/]: {value}", highlight=False, soft_wrap=True)
+        Terminal().say(f"[bold]{name}[/]: {escape(str(value))}")
     return 0
 
 
 @app.command
-async def replay(*letters: int, every: bool = False, dry_run: DryRun = False, data: Data = None) -> int:
+async def replay(*letters: int, every: Every = False, dry_run: DryRun = False, data: Data = None) -> int:
     """Append dead letters to the log again, each once; ingest then stores them like any other event.
 
     Parameters
     ----------
     letters
-        Their ids.
-    every
-        All that wait (`--every`).
+        Their ids, from `skatestock deadletters list`.
     """
-    async with open_platform(settings_from(data), "deadletters", interactive=True, pool_size=3) as platform:
+    _check_choice(letters, every=every)
+    async with _open_platform(data) as platform:
         async with platform.pool.acquire() as connection:
             ids = await _choose(connection, letters, every=every)
         done = await replay_dead_letters(platform.log, platform.pool, ids, dry_run=dry_run)
@@ -109,35 +110,47 @@ async def replay(*letters: int, every: bool = False, dry_run: DryRun = False, da
 
 
 @app.command
-async def discard(*letters: int, every: bool = False, dry_run: DryRun = False, data: Data = None) -> int:
+async def discard(*letters: int, every: Every = False, dry_run: DryRun = False, data: Data = None) -> int:
     """Mark dead letters as never to be replayed; they stay listed under `--state discarded`.
 
     Parameters
     ----------
     letters
-        Their ids.
-    every
-        All that wait (`--every`).
+        Their ids, from `skatestock deadletters list`.
     """
+    _check_choice(letters, every=every)
     async with _open_connection(data) as connection:
         ids = await _choose(connection, letters, every=every)
         done = await discard_dead_letters(connection, ids, dry_run=dry_run)
     return _report("discard", done, len(ids), dry_run=dry_run)
 
 
+def _open_platform(data: Path | None) -> AbstractAsyncContextManager[Platform]:
+    return open_platform(
+        settings_from(data),
+        "deadletters",
+        interactive=True,
+        pool_size=3,
+        patience_seconds=SHORT_PATIENCE_SECONDS,
+    )
+
+
 @asynccontextmanager
 async def _open_connection(data: Path | None) -> AsyncGenerator[Connection]:
     async with (
-        open_platform(settings_from(data), "deadletters", interactive=True, pool_size=2) as platform,
+        _open_platform(data) as platform,
         platform.pool.acquire() as connection,
     ):
         yield connection
 
 
-async def _choose(connection: Connection, letters: Sequence[int], *, every: bool) -> list[int]:
+def _check_choice(letters: Sequence[int], *, every: bool) -> None:
     if every == bool(letters):
-        raise SkateStockError("name the ids of dead letters, or say --every for all that wait")
-    if letters:
+        raise UsageError("name the ids of dead letters, or say --every for all that wait")
+
+
+async def _choose(connection: Connection, letters: Sequence[int], *, every: bool) -> list[int]:
+    if not every:
         return list(letters)
     found = await find_dead_letters(connection, state="waiting", limit=1_000_000)
     return [letter.id for letter in found]
@@ -145,12 +158,10 @@ async def _choose(connection: Connection, letters: Sequence[int], *, every: bool
 
 def _report(verb: str, done: Sequence[DeadLetter], asked: int, *, dry_run: bool) -> int:
     settled = asked - len(done)
-    would = "would be " if dry_run else ""
-    Console().print(
-        f"{len(done)} dead letters {would}{verb}ed"
-        + (f", {settled} were settled before" if settled else "")
-        + "."
-    )
+    letters = "1 dead letter" if len(done) == 1 else f"{len(done)} dead letters"
+    would = " would be" if dry_run else ""
+    before = f"; {settled} had been settled before" if settled else ""
+    Terminal().say(f"{letters}{would} {verb}ed{before}.")
     return 0
 
 
@@ -178,19 +189,15 @@ def _read_event(value: bytes) -> object:
 
 
 def _print_letters(letters: Sequence[DeadLetter]) -> None:
-    table = Table("id", "since", "source", "shop", "kind", "why")
+    table = make_table("id", "since", "source", "shop", "kind", "why")
     for letter in letters:
         table.add_row(
             str(letter.id),
             format_moment(letter.dead_at),
-            letter.source,
-            letter.key,
-            letter.kind,
-            letter.text[:80],
+            escape(letter.source),
+            escape(letter.key),
+            escape(letter.kind),
+            escape(letter.text[:200]),
         )
-    Console().print(table)
-    Console().print("`skatestock deadletters show ID` tells more; `replay` or `discard` settles one.")
-
-
-def _print_json(value: object) -> None:
-    print(msgspec.json.encode(value).decode())  # noqa: T201 - this is the output a script reads
+    Terminal().print(table)
+    Terminal().say("`skatestock deadletters show ID` tells more; `replay` or `discard` settles one.")

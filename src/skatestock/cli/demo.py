@@ -4,11 +4,14 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from skatestock.cli.crawling import CrawlWorker, moments_between
@@ -16,6 +19,7 @@ from skatestock.cli.options import Data, Port, settings_from
 from skatestock.cli.platform import open_platform
 from skatestock.cli.processes import stop_on_signals
 from skatestock.cli.running import announce_api, answers, command_of, plan_children, resolve_port, supervise
+from skatestock.cli.terminal import Terminal
 from skatestock.crawl.session import crawling_reactor
 from skatestock.crawl.shops import Shop, derive_demo_shops, load_shops
 from skatestock.database.transactions import retry_transient
@@ -33,6 +37,7 @@ from skatestock.vocabulary.time import format_moment, parse_moment, utc_now
 
 DEMO_FOLDER = ".skatestock/demo"
 CRAWL_EVERY_SECONDS = 60
+_LOOK_EVERY_SECONDS = 0.25
 _PORTS_NEEDED = 6
 _FIRST_PORT = 8600
 _LAST_PORT = 9600
@@ -65,9 +70,13 @@ async def demo(
     *,
     data: Data = None,
     port: Port = None,
-    days: Annotated[int, Parameter(help="Days of history.")] = 7,
-    step_hours: Annotated[float, Parameter(help="Hours between two crawls of the past.")] = 2.0,
-    listings: Annotated[int, Parameter(help="Listings of each of the five shops.")] = 400,
+    days: Annotated[int, Parameter(help="Days of history.", validator=Number(gte=0, lte=3660))] = 7,
+    step_hours: Annotated[
+        float, Parameter(help="Hours between two crawls of the past.", validator=Number(gte=0.01, lte=8760))
+    ] = 2.0,
+    listings: Annotated[
+        int, Parameter(help="Listings of each of the five shops.", validator=Number(gte=1, lte=100_000))
+    ] = 400,
     seed: Annotated[int, Parameter(help="Another seed is another world.")] = 1,
 ) -> int:
     """Run the whole platform on five replica shops on this machine, with a week of history.
@@ -76,10 +85,10 @@ async def demo(
     Nothing leaves this machine, and everything is labelled as demo. Started again, a demo goes on where
     it was.
     """
-    if days < 0 or step_hours <= 0 or listings < 1:
-        raise SkateStockError("--days must not be negative, --step-hours and --listings must be above zero")
-    settings = resolve_port(_demo_settings(data, port))
+    settings = _demo_settings(data, port)
+    configure_logging("demo", json=settings.log_json, level="warning")
     async with hold_folder(settings.data_folder) as held:
+        settings = resolve_port(settings)
         plan = _plan_world(held.folder / _WORLD_FILE, days, listings, seed)
         shops_file = _write_shops(held.folder, plan)
         extra = _plan_extra(held.folder, plan, step_hours)
@@ -88,7 +97,7 @@ async def demo(
         announce = announce_api(settings, "five replica shops: demo data, crawled for real")
         progress_file = held.folder / _PROGRESS_FILE
         progress_file.unlink(missing_ok=True)
-        return await supervise(held, children, announce, watch=_show_history(progress_file))
+        return await supervise(held, children, announce, watch=partial(_show_history, progress_file))
 
 
 async def replica(
@@ -204,13 +213,27 @@ def _demo_settings(data: Path | None, port: int | None) -> Settings:
 def _plan_world(file: Path, days: int, listings: int, seed: int) -> WorldPlan:
     """Read the folder's plan or make one; ports that were taken meanwhile are chosen anew."""
     if file.exists():
-        plan = msgspec.json.decode(file.read_bytes(), type=WorldPlan)
+        plan = _read_plan(file)
         if not _are_free(plan.base_port):
             plan = msgspec.structs.replace(plan, base_port=_choose_ports())
     else:
         start_at = format_moment(utc_now() - timedelta(days=days))
         plan = WorldPlan(seed=seed, start_at=start_at, listings_per_shop=listings, base_port=_choose_ports())
     file.write_bytes(msgspec.json.encode(plan))
+    return plan
+
+
+def _read_plan(file: Path) -> WorldPlan:
+    try:
+        plan = msgspec.json.decode(file.read_bytes(), type=WorldPlan)
+    except msgspec.DecodeError as error:
+        raise SkateStockError(
+            f"{file} cannot be read: {error}; start afresh in another --data folder"
+        ) from error
+    Terminal().say(
+        f"Going on with the world of {escape(str(file.parent))}: {plan.listings_per_shop} listings a shop, "
+        f"seed {plan.seed}, since {plan.start_at}. Another world needs another folder (--data)."
+    )
     return plan
 
 
@@ -289,18 +312,18 @@ def _write_progress(file: Path, progress: HistoryProgress) -> None:
     fresh.replace(file)
 
 
-async def _show_history(file: Path) -> None:
-    """Show a bar while the past is crawled."""
+async def _show_history(file: Path, terminal: Terminal) -> None:
+    """Show a bar while the past is crawled; it stays below what else is said meanwhile."""
+    while (found := _find_progress(file)) is None:  # noqa: ASYNC110 - another process writes the file
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=False) as progress:
-        bar = progress.add_task("crawling the past week", total=None)
-        while True:
-            await asyncio.sleep(0.25)
-            found = _find_progress(file)
-            if found is not None:
-                progress.update(bar, completed=found.done, total=found.total)
-                if found.done >= found.total:
-                    return
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        bar = progress.add_task("  crawling the past", total=found.total)
+        while found.done < found.total:
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            found = _find_progress(file) or found
+            progress.update(bar, completed=found.done, total=found.total)
+    terminal.say("  The past is crawled. From now on, every shop is crawled once a minute.")
 
 
 def _find_progress(file: Path) -> HistoryProgress | None:

@@ -1,58 +1,83 @@
 """`skatestock shops` and `status`: what there is, and how it stands."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from skatestock.catalog.crawl_queries import Freshness, ShopStatus, fetch_shop_statuses
-from skatestock.cli.app import UNAVAILABLE
+from skatestock.cli.errors import UNAVAILABLE, find_failure
 from skatestock.cli.options import Data, Json, settings_from
-from skatestock.cli.platform import Platform, get_database_url, open_platform
+from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, Platform, get_database_url, open_platform
+from skatestock.cli.terminal import Terminal, format_age, make_table, print_json
 from skatestock.crawl.shops import load_shops
+from skatestock.embedded.children import ChildState
 from skatestock.embedded.process_records import FolderProcesses, find_processes
 from skatestock.eventlog.dead_letters import count_dead_letters
 from skatestock.ingest.consumer import GROUP, TOPIC
 from skatestock.jobs.queries import fetch_now
+from skatestock.settings import Settings
 from skatestock.vocabulary.time import format_moment
 
 _STATE_COLOURS = {Freshness.FRESH: "green", Freshness.STALE: "yellow", Freshness.DISABLED: "dim"}
+_PROCESS_COLOURS = {
+    ChildState.READY: "green",
+    ChildState.DONE: "green",
+    ChildState.RESTARTING: "yellow",
+    ChildState.CRASH_LOOP: "red",
+    ChildState.FAILED: "red",
+}
 
 
 def shops(*, as_json: Json = False, data: Data = None) -> int:
     """List the shops that are watched, as their file describes them."""
     found = load_shops(settings_from(data).shops_file)
     if as_json:
-        _print_json([msgspec.to_builtins(shop) for shop in found])
+        print_json([msgspec.to_builtins(shop) for shop in found])
         return 0
-    table = Table("slug", "name", "where", "address", "platform", "currency", "every")
+    table = make_table("slug", "name", "where", "address", "every")
     for shop in found:
         where = ", ".join(part for part in (shop.city, shop.region) if part)
-        every = f"{shop.crawl_every_seconds // 60} min" if shop.crawl_every_seconds >= 60 else "1 min"
-        table.add_row(shop.slug, shop.name, where, shop.url, shop.platform, shop.currency, every)
-    Console().print(table)
+        name = escape(shop.name) + (" [dim](demo)[/]" if shop.demo else "")
+        every = format_age(shop.crawl_every_seconds)
+        table.add_row(shop.slug, name, escape(where), escape(shop.url), every)
+    Terminal().print(table)
     return 0
 
 
 async def status(*, as_json: Json = False, data: Data = None) -> int:
     """Show what runs, how each shop stands, how far ingest is behind, and what needs a person.
 
-    Exit code 3 when nothing runs and no database is configured.
+    Exit code 3 when nothing runs and no database is configured, or when the database does not answer.
     """
     settings = settings_from(data)
     processes = find_processes(settings.data_folder)
     get_database_url(settings)
-    async with open_platform(settings, "status", interactive=True, pool_size=2) as platform:
-        described = await _describe(platform)
-    described["processes"] = _describe_processes(processes)
+    described: dict[str, Any] = {"processes": _describe_processes(processes)}
+    try:
+        described |= await _look(settings)
+    except Exception as error:
+        # What runs is worth showing all the more when the database is away.
+        failure = find_failure(error)
+        if failure is None or not described["processes"]:
+            raise
+        described["error"] = failure.message
     if as_json:
-        _print_json(described)
+        print_json(described)
     else:
         _print_status(described)
-    return 0 if processes is None or processes.supervised else UNAVAILABLE
+    return UNAVAILABLE if "error" in described else 0
+
+
+async def _look(settings: Settings) -> dict[str, Any]:
+    patience = SHORT_PATIENCE_SECONDS
+    async with open_platform(
+        settings, "status", interactive=True, pool_size=2, patience_seconds=patience
+    ) as platform:
+        return await _describe(platform)
 
 
 async def _describe(platform: Platform) -> dict[str, Any]:
@@ -79,56 +104,60 @@ def _describe_shop(shop: ShopStatus, now: datetime) -> dict[str, Any]:
 
 
 def _describe_processes(processes: FolderProcesses | None) -> list[dict[str, Any]]:
-    if processes is None:
+    if processes is None or not processes.supervised:
         return []
     return [msgspec.to_builtins(child) for child in processes.children]
 
 
 def _print_status(described: dict[str, Any]) -> None:
-    console = Console()
+    terminal = Terminal()
     if described["processes"]:
-        console.print(_process_table(described["processes"]))
-    console.print(_shop_table(described["shops"]))
-    lag = sum(described["lag"].values())
-    console.print(f"event log: {lag} records wait for ingest" if lag else "event log: everything is stored")
-    letters = described["dead_letters_waiting"]
-    if letters:
-        console.print(f"[yellow]{letters} dead letters wait[/]: `skatestock deadletters list`")
+        terminal.print(_process_table(described["processes"]))
+    if "error" in described:
+        terminal.say(f"[red]no word from the database:[/] {escape(described['error'])}")
+        return
+    if described["shops"]:
+        terminal.print(_shop_table(described["shops"]))
     else:
-        console.print("no dead letters")
+        terminal.say("No shop was crawled yet.")
+    lag = sum(described["lag"].values())
+    terminal.say(
+        f"event log     {lag} records wait for ingest" if lag else "event log     everything is stored"
+    )
+    letters = described["dead_letters_waiting"]
+    waiting = f"[yellow]{letters} wait[/]: `skatestock deadletters list`" if letters else "none wait"
+    terminal.say(f"dead letters  {waiting}")
 
 
 def _process_table(processes: Sequence[dict[str, Any]]) -> Table:
-    table = Table("process", "state", "pid", "restarts", "address", title="What runs")
+    table = make_table("process", "state", "pid", "restarts", "address", title="What runs")
     for child in processes:
+        colour = _PROCESS_COLOURS.get(ChildState(child["state"]), "dim")
         table.add_row(
             child["name"],
-            child["state"],
+            f"[{colour}]{child['state'].replace('_', ' ')}[/]",
             str(child["pid"] or ""),
-            str(child["restarts"]),
+            str(child["restarts"] or ""),
             child["address"] or "",
         )
     return table
 
 
 def _shop_table(shop_rows: Sequence[dict[str, Any]]) -> Table:
-    if not shop_rows:
-        return Table(title="No shop was crawled yet")
-    table = Table("shop", "state", "last complete crawl", "last crawl", "listings", "in stock", "rejected")
+    columns = ("shop", "state", "seen whole", "last crawl", "listings", "in stock", "rejected")
+    table = make_table(*columns, title="Shops")
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
     for shop in shop_rows:
         colour = _STATE_COLOURS.get(Freshness(shop["state"]), "dim")
         age = shop["seconds_since_complete"]
+        last = ": ".join(part for part in (shop["last_reason"], shop["last_detail"]) if part)
         table.add_row(
             shop["slug"] + (" [dim](demo)[/]" if shop["demo"] else ""),
-            f"[{colour}]{shop['state']}[/]",
-            "never" if age is None else f"{timedelta(seconds=age)} ago",
-            " ".join(part for part in (shop["last_reason"], shop["last_detail"]) if part) or "running",
+            f"[{colour}]{shop['state'].replace('_', ' ')}[/]",
+            "never" if age is None else f"{format_age(age)} ago",
+            escape(last) or ("-" if shop["last_crawl_at"] is None else "under way"),
             str(shop["listings"]),
             str(shop["offers_in_stock"]),
             str(shop["rejected"]),
         )
     return table
-
-
-def _print_json(value: object) -> None:
-    print(msgspec.json.encode(value).decode())  # noqa: T201 - this is the output a script reads

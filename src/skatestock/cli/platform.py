@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from skatestock.cli.errors import NothingRunsError
-from skatestock.database.migrations import migrate
 from skatestock.database.partitions import ensure_month_partitions, months_around
 from skatestock.database.pool import Connection, Pool, create_pool
 from skatestock.database.transactions import transaction
@@ -61,7 +56,8 @@ async def open_platform(
     """Connect to the servers that are configured, to those running in the data folder, or to one of our own.
 
     Where nothing runs, an embedded PostgreSQL runs for as long as the context: every command works on a bare
-    machine. `interactive` commands speak to a person, so that only warnings are logged beside what they say; with little patience they rather say that a server is away than wait for it.
+    machine. `interactive` commands speak to a person, so that only warnings are logged beside what they say.
+    With little patience, a server that is away is told rather than waited for.
     Raises DatabaseUnavailableError when a server does not answer.
     """
     level = "warning" if interactive and settings.log_level == "info" else settings.log_level
@@ -82,6 +78,9 @@ async def open_platform(
 
 async def prepare_database(database_url: str) -> str:
     """Bring schema, topics and partitions up to date and return the schema's revision; idempotent."""
+    # Alembic and SQLAlchemy take a second to load, and most commands only need a pool.
+    from skatestock.database.migrations import migrate
+
     revision = await migrate(database_url)
     pool = await create_pool(database_url, application_name="skatestock prepare", max_size=2)
     try:
@@ -104,19 +103,6 @@ async def ensure_partitions_ahead(pool: Pool) -> list[str]:
 async def fetch_today(connection: Connection) -> date:
     """Tell the database's day in UTC."""
     return (await fetch_now(connection)).date()
-
-
-def open_cache(redis_url: str | None) -> Redis | None:
-    """Return a client that fails fast: the cache is never waited for."""
-    if redis_url is None:
-        return None
-    return Redis.from_url(
-        redis_url,
-        socket_connect_timeout=1.0,
-        socket_timeout=2.0,
-        retry=Retry(NoBackoff(), 1),
-        health_check_interval=30,
-    )
 
 
 def get_database_url(settings: Settings) -> str:

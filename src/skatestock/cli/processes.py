@@ -58,9 +58,7 @@ async def migrate(*, as_json: Json = False, data: Data = None) -> int:
 
 async def ingest(
     *,
-    until_idle: Annotated[
-        bool, flag("Stop once everything that was appended is stored.")
-    ] = False,
+    until_idle: Annotated[bool, flag("Stop once everything that was appended is stored.")] = False,
     data: Data = None,
 ) -> int:
     """Store what the event log says, exactly once, until stopped.
@@ -80,14 +78,14 @@ async def ingest_until_idle(platform: Platform, stop: asyncio.Event) -> bool:
     """Store what waits in the log, beside any ingest that runs; False when stopped before all was stored."""
     working = asyncio.create_task(run_ingest(platform.log, stop, max_records=platform.settings.ingest_batch))
     try:
-        while not working.done() and await platform.fetch_lag():
-            if stop.is_set():
-                return False
+        while lag := await platform.fetch_lag():
+            if stop.is_set() or working.done():
+                break
             await asyncio.wait({working}, timeout=0.1)
     finally:
         stop.set()
         await working
-    return True
+    return not lag
 
 
 async def maintain(

@@ -13,11 +13,11 @@ from urllib.request import urlopen
 
 import msgspec
 import psutil
-from cyclopts import Parameter
-from rich.console import Console
+from rich.markup import escape
 
-from skatestock.cli.options import Data, Port, settings_from
+from skatestock.cli.options import Data, Port, flag, settings_from
 from skatestock.cli.platform import postgres_programs
+from skatestock.cli.terminal import Terminal
 from skatestock.embedded.addresses import POSTGRES_FOLDER, VALKEY_FOLDER
 from skatestock.embedded.children import Child, ChildState, ChildStatus
 from skatestock.embedded.data_folder import HeldFolder, hold_folder
@@ -49,8 +49,10 @@ async def up(*, data: Data = None, port: Port = None) -> int:
     SKATESTOCK_REDIS_URL name others. A process that dies is started again. A second Ctrl-C ends everything at
     once.
     """
-    settings = resolve_port(settings_from(data, api_port=port))
+    settings = settings_from(data, api_port=port)
+    configure_logging("up", json=settings.log_json, level="warning")
     async with hold_folder(settings.data_folder) as held:
+        settings = resolve_port(settings)
         children = await plan_children(settings, held)
         return await supervise(held, children, announce_api(settings, "live shops"))
 
@@ -58,7 +60,7 @@ async def up(*, data: Data = None, port: Port = None) -> int:
 def down(
     *,
     data: Data = None,
-    remove: Annotated[bool, Parameter(negative=(), help="Also remove the folder with all its data.")] = False,
+    remove: Annotated[bool, flag("Also remove the folder with all its data.")] = False,
 ) -> int:
     """Stop what runs in the data folder, cleanly.
 
@@ -68,16 +70,16 @@ def down(
     processes = find_processes(folder)
     if processes is not None and processes.supervised:
         _stop_supervisor(processes.supervisor_pid)
-        Console().print(f"Stopped what ran in {folder}.")
+        Terminal().say(f"Stopped what ran in {escape(str(folder))}.")
     else:
-        Console().print(f"Nothing runs in {folder}.")
+        Terminal().say(f"Nothing runs in {escape(str(folder))}.")
     if remove:
         holder = find_holder(folder)
         if holder is not None:
             raise holder
         remove_homes(folder)
         shutil.rmtree(folder, ignore_errors=True)
-        Console().print(f"Removed {folder}.")
+        Terminal().say(f"Removed {escape(str(folder))}.")
     return 0
 
 
@@ -147,15 +149,14 @@ def command_of(*arguments: str) -> list[str]:
 async def supervise(
     held: HeldFolder,
     children: Sequence[Child],
-    announce: Callable[[Console], None],
+    announce: Callable[[Terminal], None],
     *,
-    watch: Coroutine[object, object, None] | None = None,
+    watch: Callable[[Terminal], Coroutine[object, object, None]] | None = None,
 ) -> int:
     """Run the children until a stop is asked for, telling a person what happens; `watch` shows more."""
-    console = Console(highlight=False)
-    configure_logging("up", json=False, level="warning")
+    console = Terminal()
     for name in held.ended:
-        console.print(f"[yellow]Ended {name}, which a killed run had left behind.[/]")
+        console.say(f"[yellow]Ended {name}, which a killed run had left behind.[/]")
     announced = False
     told: dict[str, tuple[ChildState, int]] = {}
 
@@ -170,42 +171,47 @@ async def supervise(
             announce(console)
 
     supervisor = Supervisor(held, children, on_change=changed)
-    watching = None if watch is None else asyncio.create_task(watch)
+    watching = None if watch is None else asyncio.create_task(watch(console))
     try:
         await supervisor.run()
     finally:
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-    console.print("Stopped. The data stays in", str(held.folder))
+    console.say(f"Stopped. The data stays in {escape(str(held.folder))}")
     return 0
 
 
-def announce_api(settings: Settings, what: str) -> Callable[[Console], None]:
+def announce_api(settings: Settings, what: str) -> Callable[[Terminal], None]:
     """Return what tells a person that the platform is up, and where to look."""
 
-    def announce(console: Console) -> None:
+    def announce(console: Terminal) -> None:
         base = f"http://{settings.api_host}:{settings.api_port}"
-        console.print(f"\n[bold green]SkateStock is up[/] on the {what}.")
-        console.print(f"  API and documentation   {base}/api-docs")
-        console.print(f"  products                {base}/products")
-        console.print(f"  data and logs           {settings.data_folder}")
-        console.print(f"  what runs where         skatestock status --data {settings.data_folder}")
-        console.print("  stop with Ctrl-C\n")
+        folder = escape(str(settings.data_folder))
+        console.say(f"\n[bold green]SkateStock is up[/] on the {what}.")
+        console.say(f"  API and documentation   {base}/api-docs")
+        console.say(f"  products                {base}/products")
+        console.say(f"  data and logs           {folder}")
+        console.say(f"  what runs where         skatestock status --data {folder}")
+        console.say("  stop with Ctrl-C\n")
 
     return announce
 
 
-def _tell(console: Console, status: ChildStatus) -> None:
-    if status.state in (ChildState.WAITING, ChildState.STOPPED):
+def _tell(console: Terminal, status: ChildStatus) -> None:
+    # That something starts is no news: that it is ready comes soon, or why it is not.
+    if status.state in (ChildState.WAITING, ChildState.STARTING, ChildState.STOPPED):
         return
     colour = _STATE_COLOURS.get(status.state, "dim")
     where = f" at {status.address}" if status.address and status.state is ChildState.READY else ""
     process = f" (pid {status.pid})" if status.pid and status.state is ChildState.READY else ""
-    log = f", see {status.log}" if status.state in (ChildState.CRASH_LOOP, ChildState.FAILED) else ""
-    console.print(
-        f"  {status.name:<9} [{colour}]{status.state.value.replace('_', ' ')}[/]{where}{process}{log}"
+    log = (
+        f", see {escape(str(status.log))}"
+        if status.state in (ChildState.CRASH_LOOP, ChildState.FAILED)
+        else ""
     )
+    state = status.state.value.replace("_", " ")
+    console.say(f"  {status.name:<9} [{colour}]{state}[/]{where}{process}{log}")
 
 
 def resolve_port(settings: Settings) -> Settings:

@@ -31,9 +31,11 @@ class Terminal(Console):
 
 def make_table(*columns: str, title: str | None = None) -> Table:
     """Make a table that stands as close as it can, so that it fits 100 columns."""
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(
+        box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0)
+    )
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     return table
 
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from skatestock.crawl.errors import CrawlError, FeedError
-from skatestock.crawl.observing import Sighting, make_excerpt, observe_listing
+from skatestock.crawl.observing import ListingRead, Sighting, make_excerpt, observe_listing
 from skatestock.crawl.reasons import CrawlReason, RejectReason
 from skatestock.crawl.shops import Shop
 from skatestock.events.identity import crawl_event_id
@@ -252,8 +252,7 @@ def _to_minor(price: Price, shop: Shop, handle: str) -> int:
 
 def _observe(rows: Sequence[FeedRow], sighting: Sighting) -> ListingObserved:
     first = rows[0]
-    return observe_listing(
-        sighting,
+    read = ListingRead(
         parser=PARSER,
         parser_version=PARSER_VERSION,
         listing_id=first.handle,
@@ -266,6 +265,7 @@ def _observe(rows: Sequence[FeedRow], sighting: Sighting) -> ListingObserved:
         offers=tuple(_make_offer(row) for row in rows),
         offers_complete=False,
     )
+    return observe_listing(read, sighting)
 
 
 def _make_offer(row: FeedRow) -> OfferObserved:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -45,63 +46,58 @@ class ParsedPage(msgspec.Struct, frozen=True, kw_only=True):
     """Products without a usable id: any listing that is missing elsewhere may be one of them."""
 
 
-def observe_listing(
-    sighting: Sighting,
-    *,
-    parser: str,
-    parser_version: int,
-    listing_id: str,
-    handle: str,
-    url: str,
-    title: str,
-    vendor: str | None,
-    product_type: str | None,
-    image_url: str | None,
-    offers: tuple[OfferObserved, ...],
-    offers_complete: bool = True,
-) -> ListingObserved:
+class ListingRead(msgspec.Struct, frozen=True, kw_only=True):
+    """What a parser has read of one listing."""
+
+    parser: str
+    parser_version: int
+    listing_id: str
+    handle: str
+    url: str
+    title: str
+    """May be empty."""
+    vendor: str | None
+    product_type: str | None
+    image_url: str | None
+    offers: tuple[OfferObserved, ...]
+    offers_complete: bool = True
+
+
+def observe_listing(read: ListingRead, sighting: Sighting) -> ListingObserved:
     """Make the event of a listing as it was seen; a missing title is made of the handle's words.
 
     Raises InvalidValueError for what must not be said on the log.
     """
     shop = sighting.shop
-    title = title or title_from_handle(handle)
-    reading = read_title(title, shop.title_habit, vendor, shop.shop_names)
-    image_url = clean_image_url(image_url)
-    fingerprint = fingerprint_listing(
-        parser=parser,
-        parser_version=parser_version,
-        currency=shop.currency,
-        title=title,
-        handle=handle,
-        url=url,
-        vendor=vendor,
-        product_type=product_type,
-        image_url=image_url,
-        offers_complete=offers_complete,
-        offers=offers,
-    )
+    title = read.title or title_from_handle(read.handle)
+    image_url = clean_image_url(read.image_url)
+    reading = read_title(title, shop.title_habit, read.vendor, shop.shop_names)
+    # What enters the fingerprint as it stands also enters the event.
+    state: dict[str, Any] = {
+        "parser": read.parser,
+        "parser_version": read.parser_version,
+        "currency": shop.currency,
+        "title": title,
+        "handle": read.handle,
+        "url": read.url,
+        "vendor": read.vendor,
+        "product_type": read.product_type,
+        "image_url": image_url,
+        "offers_complete": read.offers_complete,
+        "offers": read.offers,
+    }
+    fingerprint = fingerprint_listing(**state)
     event = ListingObserved(
-        event_id=listing_event_id(sighting.crawl_id, shop.slug, listing_id, fingerprint),
+        event_id=listing_event_id(sighting.crawl_id, shop.slug, read.listing_id, fingerprint),
         shop=shop.slug,
         crawl_id=sighting.crawl_id,
-        listing_id=listing_id,
+        listing_id=read.listing_id,
         observed_at=sighting.observed_at,
-        url=url,
-        handle=handle,
-        title=title,
         name=reading.name or title,
-        vendor=vendor,
         brand=reading.brand,
         colourway=reading.colourway,
-        product_type=product_type,
-        image_url=image_url,
-        currency=shop.currency,
-        offers=offers,
-        offers_complete=offers_complete,
-        parser=parser,
-        parser_version=parser_version,
         fingerprint=fingerprint,
+        **state,
     )
     nonsense = find_nonsense(event)
     if nonsense is not None:

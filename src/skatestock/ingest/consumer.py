@@ -36,7 +36,7 @@ TOPIC = "listing-observations"
 _MAX_RECORDS = 2000
 # Records that are written at once, and records that are decoded before the connection gets its turn.
 _PART = 1000
-_DECODED_AT_ONCE = 8
+_DECODED_AT_ONCE = 25
 _WAIT_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -108,6 +108,7 @@ class IngestHandler:
     async def __call__(self, connection: Connection, batch: Batch) -> None:
         """Apply one batch."""
         self.tally = Tally()
+        self._months.begin_transaction()
         with _without_garbage_collection():
             await self._handle(connection, batch)
 

@@ -200,9 +200,10 @@ def _apply_completion(shop: ShopState, event: CrawlCompleted) -> Outcome:
     _complete_crawl(crawl, event)
     shop.rejected.extend(_read_rejected(event))
     seen = frozenset(event.listing_ids)
+    unread = _find_unread(event)
     for listing in shop.listings.values():
         if listing.listing_id in seen:
-            _see_again(listing, event)
+            _see_again(listing, event, read=listing.listing_id not in unread)
         elif event.complete and listing.delisted_at is None and listing.seen_at < event.started_at:
             _miss(shop, listing, event)
     return Outcome.APPLIED
@@ -236,15 +237,23 @@ def _read_rejected(event: CrawlCompleted) -> Iterable[RejectedRow]:
         )
 
 
-def _see_again(listing: ListingState, event: CrawlCompleted) -> None:
-    """Take a crawl's word that a listing is there, whether it observed it or found it unchanged."""
+def _find_unread(event: CrawlCompleted) -> frozenset[str | None]:
+    """Tell which listings a crawl saw without being able to read them: nothing is known of their state."""
+    if event.rejected_total > len(event.rejected):
+        # Which the others are was not kept, so it may be any.
+        return frozenset(event.listing_ids)
+    return frozenset(rejected.listing_id for rejected in event.rejected)
+
+
+def _see_again(listing: ListingState, event: CrawlCompleted, *, read: bool) -> None:
+    """Take a crawl's word that a listing is there: observed, unchanged, or not to be read."""
     if listing.delisted_at is not None:
-        if event.started_at < listing.delisted_at:
+        if event.started_at < listing.delisted_at or not read:
             return
         _bring_back(listing, event)
     for offer in listing.offers.values():
         hold = offer.hold
-        if hold is not None and is_held_elsewhere(offer, listing, event.crawl_id, event.started_at):
+        if read and hold is not None and is_held_elsewhere(offer, listing, event.crawl_id, event.started_at):
             confirm_hold(offer, hold)
     if event.started_at > listing.seen_at:
         listing.seen_at = event.started_at

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from skatestock.crawl.errors import CrawlError, PageError
-from skatestock.crawl.observing import ParsedPage, Sighting, make_excerpt, observe_listing
+from skatestock.crawl.observing import ListingRead, ParsedPage, Sighting, make_excerpt, observe_listing
 from skatestock.crawl.reasons import CrawlReason, RejectReason
 from skatestock.events.model import ListingObserved, OfferObserved, RejectedObservation
 from skatestock.vocabulary.availability import Availability
@@ -168,21 +168,20 @@ def _observe(raw: msgspec.Raw, listing_id: str | None, sighting: Sighting, *, ag
     handle = _text(product.handle)
     if handle is None:
         raise _RejectedError(RejectReason.NO_HANDLE, "the product has no handle and so no address")
+    read = ListingRead(
+        parser=PARSER,
+        parser_version=PARSER_VERSION,
+        listing_id=listing_id,
+        handle=handle,
+        url=f"{sighting.shop.url}/products/{quote(handle, safe='')}",
+        title=clean_text(product.title) if isinstance(product.title, str) else "",
+        vendor=_text(product.vendor),
+        product_type=_text(product.product_type),
+        image_url=_first_image(product.images),
+        offers=_read_offers(product, sighting.shop.currency),
+    )
     try:
-        return observe_listing(
-            sighting,
-            parser=PARSER,
-            parser_version=PARSER_VERSION,
-            listing_id=listing_id,
-            handle=handle,
-            url=f"{sighting.shop.url}/products/{quote(handle, safe='')}",
-            # A title is for people; where it is missing the handle's words say as much.
-            title=clean_text(product.title) if isinstance(product.title, str) else "",
-            vendor=_text(product.vendor),
-            product_type=_text(product.product_type),
-            image_url=_first_image(product.images),
-            offers=_read_offers(product, sighting.shop.currency),
-        )
+        return observe_listing(read, sighting)
     except InvalidValueError as error:
         raise _RejectedError(RejectReason.SENSELESS, str(error)) from error
 

@@ -1,0 +1,106 @@
+"""`skatestock deadletters`: what could not be processed is listed, shown, replayed once and discarded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.e2e.platforms import open_test_platform
+from tests.e2e.processes import run_command
+from tests.ingest_shop import add_shop, seen
+
+from skatestock.eventlog.port import Message
+from skatestock.events.codec import encode
+from skatestock.ingest.consumer import TOPIC
+
+SHOP = "corner"
+POISON = b"[/] no event"
+"""It looks like markup, which a table must not obey."""
+
+
+@pytest.fixture
+def dsn(database_dsn: str) -> str:
+    """Give a database where ingest has met bytes that are no event, and an event of an unknown shop."""
+    asyncio.run(append(database_dsn, POISON, encode(seen(0, shop=SHOP))))
+    call(database_dsn, "ingest", "--until-idle")
+    return database_dsn
+
+
+async def append(dsn: str, *values: bytes) -> None:
+    async with open_test_platform(dsn, None) as platform:
+        await platform.log.append(TOPIC, [Message(key=SHOP, value=value) for value in values])
+
+
+def call(dsn: str, *arguments: str, code: int = 0) -> str:
+    """Run a command, expect its exit code, and return what it said."""
+    ended = run_command(*arguments, environ={"SKATESTOCK_DATABASE_URL": dsn, "COLUMNS": "100"})
+    assert ended.returncode == code, ended.stderr
+    assert "Traceback" not in ended.stderr
+    return ended.stdout if code == 0 else ended.stderr
+
+
+def listed(dsn: str, *options: str) -> list[dict[str, Any]]:
+    letters: list[dict[str, Any]] = json.loads(call(dsn, "deadletters", "list", "--json", *options))
+    return letters
+
+
+async def count_listings(dsn: str) -> tuple[int, int]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        counts = "SELECT (SELECT count(*) FROM listings), (SELECT count(*) FROM price_points)"
+        row = await connection.fetchrow(counts)
+        assert row is not None
+        return row[0], row[1]
+    finally:
+        await connection.close()
+
+
+async def open_shop(dsn: str) -> None:
+    async with open_test_platform(dsn, None) as platform:
+        await add_shop(platform.pool, SHOP)
+
+
+def test_a_letter_is_found_shown_and_discarded(dsn: str) -> None:
+    poison, stranger = listed(dsn)
+    assert (poison["kind"], stranger["kind"]) == ("bad_magic_byte", "unknown_shop")
+    assert listed(dsn, "--kind", "unknown_shop") == [stranger]
+
+    table = call(dsn, "deadletters", "list")
+    for word in (str(poison["id"]), "bad_magic_byte", "unknown_shop", SHOP, "deadletters show ID"):
+        assert word in table
+
+    shown = call(dsn, "deadletters", "show", str(poison["id"]))
+    assert f"value: {POISON.hex()}" in shown
+    assert "cannot be read" in shown
+    event = json.loads(call(dsn, "deadletters", "show", str(stranger["id"]), "--json"))["event"]
+    assert (event["shop"], event["listing_id"]) == (SHOP, "1")
+    assert "skatestock deadletters list" in call(dsn, "deadletters", "show", "9999", code=1)
+
+    said = call(dsn, "deadletters", "discard", str(poison["id"]), "--dry-run")
+    assert said == "1 dead letter would be discarded.\n"
+    assert listed(dsn) == [poison, stranger]
+    assert call(dsn, "deadletters", "discard", str(poison["id"])) == "1 dead letter discarded.\n"
+    assert listed(dsn) == [stranger]
+    assert [letter["id"] for letter in listed(dsn, "--state", "discarded")] == [poison["id"]]
+    assert "1 waits" in call(dsn, "status")
+
+
+def test_once_the_cause_is_mended_a_replayed_letter_is_stored_once(dsn: str) -> None:
+    poison, stranger = (str(letter["id"]) for letter in listed(dsn))
+    assert asyncio.run(count_listings(dsn)) == (0, 0)
+    asyncio.run(open_shop(dsn))
+
+    said = call(dsn, "deadletters", "replay", "--every", "--dry-run")
+    assert said == "2 dead letters would be replayed.\n"
+    assert call(dsn, "deadletters", "replay", stranger) == "1 dead letter replayed.\n"
+    call(dsn, "ingest", "--until-idle")
+    assert asyncio.run(count_listings(dsn)) == (1, 1)
+
+    said = call(dsn, "deadletters", "replay", stranger)
+    assert said == "0 dead letters replayed; 1 had been settled before.\n"
+    call(dsn, "ingest", "--until-idle")
+    assert asyncio.run(count_listings(dsn)) == (1, 1)
+    assert [str(letter["id"]) for letter in listed(dsn)] == [poison]
