@@ -33,20 +33,20 @@ class FaultCase(NamedTuple):
         return self.reason == "complete"
 
 
-AN_HOUR_AND_MORE = 9000
-A_QUARTER_OF_A_GIBIBYTE = 2**28
+TOO_LONG_SECONDS = 9000
+BOMB_BYTES = 2**28
 
 CASES = (
     FaultCase("not_found", "refused"),
     FaultCase("not_found", "refused", "part", page=3),
     FaultCase("too_many_requests", "rate_limited", parameters={"retry_after_seconds": 0}),
     FaultCase("too_many_requests", "rate_limited", parameters={"form": "none"}),
-    FaultCase("too_many_requests", "retry_later", parameters={"retry_after_seconds": AN_HOUR_AND_MORE}),
+    FaultCase("too_many_requests", "retry_later", parameters={"retry_after_seconds": TOO_LONG_SECONDS}),
     FaultCase(
         "too_many_requests",
         "retry_later",
         "part",
-        {"retry_after_seconds": AN_HOUR_AND_MORE, "form": "date"},
+        {"retry_after_seconds": TOO_LONG_SECONDS, "form": "date"},
         page=2,
     ),
     FaultCase("security_rejection", "blocked"),
@@ -54,7 +54,7 @@ CASES = (
     FaultCase("unavailable", "server_error"),
     FaultCase("unavailable", "server_error", "part", page=2),
     FaultCase(
-        "unavailable", "retry_later", parameters={"retry_after_seconds": AN_HOUR_AND_MORE, "form": "date"}
+        "unavailable", "retry_later", parameters={"retry_after_seconds": TOO_LONG_SECONDS, "form": "date"}
     ),
     FaultCase("html_instead_of_json", "not_json"),
     FaultCase("html_instead_of_json", "not_json", "part", page=3),
@@ -98,5 +98,5 @@ CASES = (
     FaultCase("truncated_body", "truncated", parameters={"share_percent": 0}),
     FaultCase("truncated_gzip", "truncated"),
     FaultCase("truncated_gzip", "truncated", "part", {"share_percent": 99}, page=2),
-    FaultCase("decompression_bomb", "too_large", parameters={"size_bytes": A_QUARTER_OF_A_GIBIBYTE}),
+    FaultCase("decompression_bomb", "too_large", parameters={"size_bytes": BOMB_BYTES}),
 )

@@ -261,3 +261,32 @@ def _fetch_fingerprint(url: str, returning: Return) -> bytes | None:
         found = client.hget(fingerprints_key(SHOP), returning.key.listing_id)
     assert found is None or isinstance(found, bytes)
     return found
+
+
+async def test_a_clock_set_back_after_a_crawl_that_died_hides_nothing(
+    returning: Return, database_dsn: str, valkey_url: str
+) -> None:
+    async with watch_shop(database_dsn, valkey_url, seed=SEED, rates=FLASH_SALES, listings=LISTINGS) as shop:
+        shop.move_to(returning.before_at)
+        assert (await shop.crawl()).complete
+        shop.move_to(returning.reduced_at)
+        await _crawl_and_die(shop)
+        # The shop's prices return; the machine's clock goes back behind what the dead crawl has said.
+        shop.replica.clock.set_to(returning.restored_at)
+        shop.clock.now = returning.before_at
+        assert (await shop.crawl()).complete
+        points = (await shop.fetch_histories())[returning.key]
+        assert [point.price_minor for point in points] == [
+            returning.usual_minor,
+            returning.reduced_minor,
+            returning.usual_minor,
+        ]
+        await shop.check_caught_up()
+
+
+async def _crawl_and_die(shop: WatchedShop) -> None:
+    """Crawl like a process that is killed before it can give its lease back, until the lease runs out."""
+    lease = await shop.worker._claim(SHOP)
+    assert lease is not None
+    await shop.worker._visit(shop.worker.shops[SHOP], lease, None)
+    await shop.fetch("UPDATE job_leases SET leased_until = now() - interval '1 second'")

@@ -8,10 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import asyncpg
 import pytest
 from tests.e2e.processes import command_environ, run_command
+
+from skatestock.embedded.children import ChildState, ChildStatus
+from skatestock.embedded.data_folder import hold_folder
+from skatestock.embedded.process_records import write_records
 
 
 def test_a_database_that_does_not_answer_is_told_soon(free_url: str) -> None:
@@ -21,6 +26,17 @@ def test_a_database_that_does_not_answer_is_told_soon(free_url: str) -> None:
     assert ended.stderr.startswith("error: PostgreSQL did not answer within 5 s")
     assert ended.stderr.count("\n") == 1
     assert time.monotonic() - began < 30
+
+
+async def test_status_shows_what_runs_even_when_the_database_is_away(free_url: str, tmp_path: Path) -> None:
+    child = ChildStatus("postgres", ChildState.CRASH_LOOP, None, None, 7, "127.0.0.1:1/x", tmp_path / "log")
+    environ = {"SKATESTOCK_DATABASE_URL": free_url, "SKATESTOCK_DATA": str(tmp_path / "data")}
+    async with hold_folder(tmp_path / "data") as held:
+        write_records(held.folder, "2026-05-01T00:00:00+00:00", [child])
+        ended = await asyncio.to_thread(run_command, "status", environ=environ)
+    assert ended.returncode == 3
+    assert "crash loop" in ended.stdout
+    assert "no word from the database: PostgreSQL did not answer" in ended.stdout
 
 
 @pytest.fixture

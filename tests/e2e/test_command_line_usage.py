@@ -171,11 +171,13 @@ def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-def test_a_port_that_is_taken_is_told_by_its_number(data_folder: Path) -> None:
+@pytest.mark.parametrize("command", ["up", "api"])
+def test_a_port_that_is_taken_is_told_by_its_number(command: str, data_folder: Path) -> None:
+    environ = {"SKATESTOCK_DATA": str(data_folder), "SKATESTOCK_DATABASE_URL": "postgresql://127.0.0.1:1/x"}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        ended = run_command("up", "--data", str(data_folder), "--port", port)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("error: The API")
+        ended = run_command(command, "--port", port, environ=environ)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.lower().startswith("error: the api")
     assert port in ended.stderr
     assert ended.stderr.count("\n") == 1

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from tests.integration.api_process import PATIENCE_SECONDS, find_port, served, wait_for
 from tests.integration.catalog_rows import Catalogue
+from tests.servers import PostgresServer
 from tests.shared_data import missing
 
 DOCS = Path(__file__).parents[2] / "docs" / "API.md"
@@ -34,7 +35,15 @@ def wait_until_gone(process: psutil.Process) -> None:
 
 def find_workers(parent: psutil.Process) -> list[psutil.Process]:
     """Find the workers among the children: whoever listens or serves, not Python's own resource tracker."""
-    return [child for child in parent.children() if "resource_tracker" not in " ".join(child.cmdline())]
+    return [child for child in parent.children() if _is_worker(child)]
+
+
+def _is_worker(child: psutil.Process) -> bool:
+    try:
+        return "resource_tracker" not in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:
+        # It died between the listing and the look; a zombie counts as that.
+        return False
 
 
 def test_it_answers_and_stops_on_sigterm(database_dsn: str) -> None:
@@ -97,7 +106,8 @@ def test_no_raw_request_makes_it_fail(raw_api: tuple[str, int], request_text: by
     with socket.create_connection(raw_api, timeout=10) as connection:
         connection.sendall(request_text)
         answer = read_status(connection)
-    assert answer is None or 400 <= answer < 500
+    # A header however large is no fault of a request that the server chose to read.
+    assert answer is None or answer == 200 or 400 <= answer < 500
     assert httpx.get(f"http://{raw_api[0]}:{raw_api[1]}/health/live").status_code == 200
 
 
@@ -111,10 +121,12 @@ def read_status(connection: socket.socket) -> int | None:
 
 
 @pytest.fixture(scope="module")
-def raw_api() -> Iterator[tuple[str, int]]:
-    with served(f"postgresql://nobody@127.0.0.1:{find_port()}/none") as (_, api):
+def raw_api(postgres_server: PostgresServer) -> Iterator[tuple[str, int]]:
+    dsn = postgres_server.create_database(migrated=True)
+    with served(dsn) as (_, api):
         host, port = api.removeprefix("http://").split(":")
         yield host, int(port)
+    postgres_server.drop_database(dsn)
 
 
 async def test_the_examples_in_the_docs_work(pool: asyncpg.Pool, database_dsn: str) -> None:

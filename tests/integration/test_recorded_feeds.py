@@ -106,14 +106,13 @@ async def test_1967_listings_less_three_links_that_are_no_product_pages(
 async def test_each_listing_whose_sale_price_moved_shows_exactly_its_price_points(
     connection: asyncpg.Connection, shared_data: Path
 ) -> None:
-    days: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    days: dict[tuple[str, str], dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for day, shop, row in read_rows(shared_data / "recorded-feeds"):
-        if row.get("salePrice"):
-            days[shop, last_part(row)][day].add(row["salePrice"].replace("USD", "").replace("$", "").strip())
+        price, _ = read_prices(row)
+        if price is not None:
+            days[shop, last_part(row)][day].add(price)
     moved = {
-        key
-        for key, by_day in days.items()
-        if len({frozenset(Decimal(amount(price)) for price in prices) for prices in by_day.values()}) > 1
+        key for key, by_day in days.items() if len({frozenset(prices) for prices in by_day.values()}) > 1
     }
     assert len(moved) == 281
     expected = expect_points(shared_data / "recorded-feeds")
@@ -133,7 +132,8 @@ async def test_each_listing_whose_sale_price_moved_shows_exactly_its_price_point
 
 async def test_no_feed_makes_anything_gone_or_sold_out(connection: asyncpg.Connection) -> None:
     assert await connection.fetchval("SELECT count(*) FROM listings WHERE delisted_at IS NOT NULL") == 0
-    assert await connection.fetch("SELECT DISTINCT availability FROM price_points") == [("unknown",)]
+    rows = await connection.fetch("SELECT DISTINCT availability FROM price_points")
+    assert [row["availability"] for row in rows] == ["unknown"]
     assert await connection.fetchval("SELECT count(*) FROM crawls WHERE complete") == 0
 
 
@@ -146,12 +146,6 @@ def read_rows(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def last_part(row: dict[str, Any]) -> str:
     return str(row["link"]).split("?")[0].rstrip("/").rsplit("/", 1)[1]
-
-
-def amount(text: str) -> str:
-    found = _AMOUNT.search(text)
-    assert found is not None, text
-    return found[0].replace(",", "")
 
 
 def cents(text: str | None) -> int | None:

@@ -83,6 +83,8 @@ def test_a_figure_out_of_reach_is_said_and_ends_the_run_in_error() -> None:
 
 
 def test_a_ratio_out_of_reach_is_said_too() -> None:
-    figure = Figure(name="slow", unit="ms", value=40.0, limit_name="bare", limit=10.0, ratio=4.0, ratio_reach=3.3)
+    figure = Figure(
+        name="slow", unit="ms", value=40.0, limit_name="bare", limit=10.0, ratio=4.0, ratio_reach=3.3
+    )
     assert not figure.is_reached
     assert "3.3x: MISSED" in format_table([figure])

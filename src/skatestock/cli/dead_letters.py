@@ -13,7 +13,7 @@ from rich.markup import escape
 from skatestock.cli.errors import UsageError
 from skatestock.cli.options import Data, Json, flag, settings_from
 from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, Platform, open_platform
-from skatestock.cli.terminal import Terminal, make_table, print_json
+from skatestock.cli.terminal import Terminal, count_of, make_table, print_json
 from skatestock.database.pool import Connection
 from skatestock.eventlog.dead_letters import (
     DeadLetter,
@@ -158,7 +158,7 @@ async def _choose(connection: Connection, letters: Sequence[int], *, every: bool
 
 def _report(verb: str, done: Sequence[DeadLetter], asked: int, *, dry_run: bool) -> int:
     settled = asked - len(done)
-    letters = "1 dead letter" if len(done) == 1 else f"{len(done)} dead letters"
+    letters = count_of(len(done), "dead letter")
     would = " would be" if dry_run else ""
     before = f"; {settled} had been settled before" if settled else ""
     Terminal().say(f"{letters}{would} {verb}ed{before}.")

@@ -27,6 +27,10 @@ class UsageError(SkateStockError):
     """The command line lacks something, or says two things at once."""
 
 
+class AddressTakenError(SkateStockError):
+    """A process cannot listen where it is told to."""
+
+
 class NothingRunsError(SkateStockError):
     """A command needs a running platform, and there is none."""
 

@@ -12,7 +12,7 @@ from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, UsageError
 from skatestock.cli.options import Data, settings_from
 from skatestock.cli.platform import Platform, open_platform
 from skatestock.cli.processes import ingest_until_idle, stop_on_signals
-from skatestock.cli.terminal import Terminal, make_table
+from skatestock.cli.terminal import Terminal, count_of, make_table
 from skatestock.crawl.errors import FeedError
 from skatestock.crawl.feeds import ParsedFeed, feed_events, parse_feed, parse_feed_name
 from skatestock.crawl.shops import Shop, get_shop, load_shops
@@ -77,7 +77,8 @@ def _print_summary(feeds: Sequence[ParsedFeed]) -> None:
     rows = sum(feed.rows for feed in feeds)
     listings = {(feed.shop, listing_id) for feed in feeds for listing_id in feed.listing_ids}
     console = Terminal()
-    console.print(f"{len(feeds)} feeds with {rows} rows: {len(listings)} listings.")
+    counts = (count_of(len(feeds), "feed"), count_of(rows, "row"), count_of(len(listings), "listing"))
+    console.say("{} with {}: {}.".format(*counts))
     reasons = Counter(reject.reason for feed in feeds for reject in feed.rejected)
     notes = sum((Counter(feed.notes) for feed in feeds), Counter[str]())
     if not reasons and not notes:

@@ -125,7 +125,8 @@ def _print_status(described: dict[str, Any]) -> None:
         f"event log     {lag} records wait for ingest" if lag else "event log     everything is stored"
     )
     letters = described["dead_letters_waiting"]
-    waiting = f"[yellow]{letters} wait[/]: `skatestock deadletters list`" if letters else "none wait"
+    waits = "1 waits" if letters == 1 else f"{letters} wait"
+    waiting = f"[yellow]{waits}[/]: `skatestock deadletters list`" if letters else "none wait"
     terminal.say(f"dead letters  {waiting}")
 
 

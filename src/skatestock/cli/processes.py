@@ -2,13 +2,14 @@
 
 import asyncio
 import signal
+import socket
 from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from skatestock.cli.errors import INTERRUPTED
+from skatestock.cli.errors import INTERRUPTED, AddressTakenError
 from skatestock.cli.options import Data, Json, Port, flag, settings_from
 from skatestock.cli.platform import (
     Platform,
@@ -158,8 +159,10 @@ def api(
     from skatestock.api.server import serve_api
 
     settings = settings_from(data, api_port=port, api_host=host)
+    database_url = get_database_url(settings)
+    _check_address(settings.api_host, settings.api_port)
     serve_api(
-        get_database_url(settings),
+        database_url,
         settings.api_host,
         settings.api_port,
         demo=demo,
@@ -167,3 +170,14 @@ def api(
         prepare=partial(configure_logging, "api", json=settings.log_json, level=settings.log_level),
     )
     return 0
+
+
+def _check_address(host: str, port: int) -> None:
+    """Try whether the API can listen there; raises AddressTakenError, where the server would crash."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise AddressTakenError(
+            f"the API cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
+        ) from error

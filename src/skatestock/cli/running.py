@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +24,7 @@ from skatestock.embedded.children import Child, ChildState, ChildStatus
 from skatestock.embedded.data_folder import HeldFolder, hold_folder
 from skatestock.embedded.errors import EmbeddedError, PortInUseError
 from skatestock.embedded.folder_lock import find_holder
+from skatestock.embedded.leftovers import is_running
 from skatestock.embedded.ports import find_free_port, is_free
 from skatestock.embedded.postgres import EmbeddedPostgres
 from skatestock.embedded.process_records import find_processes
@@ -33,6 +35,7 @@ from skatestock.settings import PREFIX, Settings
 from skatestock.telemetry.logs import configure_logging
 
 _STOP_SECONDS = 90
+_LOOK_EVERY_SECONDS = 0.05
 _STATE_COLOURS = {
     ChildState.READY: "green",
     ChildState.DONE: "green",
@@ -241,8 +244,11 @@ def _stop_supervisor(pid: int) -> None:
     try:
         process = psutil.Process(pid)
         os.kill(pid, signal.SIGTERM)
-        process.wait(_STOP_SECONDS)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ProcessLookupError):
         return
-    except psutil.TimeoutExpired:
-        raise EmbeddedError(f"process {pid} did not stop within {_STOP_SECONDS} s; see its logs") from None
+    give_up_at = time.monotonic() + _STOP_SECONDS
+    # Not `process.wait`: a supervisor that has ended, but that its parent never asked after, counts as ended.
+    while is_running(process):
+        if time.monotonic() > give_up_at:
+            raise EmbeddedError(f"process {pid} did not stop within {_STOP_SECONDS} s; see its logs")
+        time.sleep(_LOOK_EVERY_SECONDS)

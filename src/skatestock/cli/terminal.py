@@ -56,3 +56,8 @@ def format_age(seconds: float) -> str:
         if age >= 2 * size:
             return f"{age // size} {unit}"
     return f"{age.seconds} s"
+
+
+def count_of(number: int, thing: str) -> str:
+    """Write a count with its thing: `1 feed`, `2 feeds`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -43,6 +43,10 @@ _EXTEND = """
     UPDATE job_leases SET leased_until = $3 WHERE job = $1 AND token = $2 AND holder IS NOT NULL RETURNING job
 """
 _CHECK = "SELECT job FROM job_leases WHERE job = $1 AND token = $2 AND holder IS NOT NULL FOR SHARE"
+_NOTE = """
+    UPDATE job_leases SET state = state || $3 WHERE job = $1 AND token = $2 AND holder IS NOT NULL
+    RETURNING job
+"""
 _FINISH = """
     UPDATE job_leases
     SET holder = NULL, leased_until = NULL, last_finished_at = $3, last_outcome = $4, state = $6, due_at = $7,
@@ -102,6 +106,14 @@ async def check_lease(connection: Connection, lease: Lease) -> None:
     Raises LeaseLostError when it already was: then write nothing.
     """
     _check_ours(lease, await connection.fetchval(_CHECK, lease.job, lease.token))
+
+
+async def note_progress(connection: Connection, lease: Lease, progress: Mapping[str, Any]) -> None:
+    """Leave word for the next run, also for the case that this one never finishes; fences like `check_lease`.
+
+    Known keys of the state are replaced, others stay. Raises LeaseLostError when the job is another's.
+    """
+    _check_ours(lease, await connection.fetchval(_NOTE, lease.job, lease.token, dict(progress)))
 
 
 async def finish_job(

@@ -1,0 +1,78 @@
+"""`skatestock demo`: a past crawled for real, labelled as demo, and the same world after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import asyncpg
+import psutil
+from tests.e2e.running import RunningPlatform, run_platform
+
+LISTINGS = 20
+STEPS = 2
+DEMO = ("demo", "--listings", str(LISTINGS), "--days", "1", "--step-hours", str(24 // STEPS))
+
+
+def fetch(running: RunningPlatform, path: str) -> dict[str, Any]:
+    address = running.children()["api"]["address"].removesuffix("/api-docs")
+    with urlopen(f"{address}{path}", timeout=10) as answer:
+        body: dict[str, Any] = json.load(answer)
+    return body
+
+
+async def fetch_history(running: RunningPlatform) -> tuple[int, int, int]:
+    """Tell how many shops, complete crawls of the past (over half an hour old) and listings there are."""
+    connection = await asyncpg.connect(running.database_url)
+    try:
+        row = await connection.fetchrow(
+            """
+            SELECT (SELECT count(*) FROM shops WHERE demo),
+                (SELECT count(*) FROM crawls WHERE complete AND started_at < now() - interval '30 minutes'),
+                (SELECT count(*) FROM listings)
+            """
+        )
+        assert row is not None
+        return tuple(row)
+    finally:
+        await connection.close()
+
+
+async def wait_for_history(running: RunningPlatform) -> tuple[int, int, int]:
+    async with asyncio.timeout(60):
+        while (found := await fetch_history(running))[1] < 5 * STEPS:
+            await asyncio.sleep(0.2)
+    return found
+
+
+async def stop(running: RunningPlatform) -> None:
+    pids = [child.pid for child in psutil.Process(running.supervisor.pid).children(recursive=True)]
+    running.supervisor.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(running.supervisor.wait, 60) == 0
+    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+
+
+async def test_a_demo_has_a_past_is_labelled_and_goes_on_after_a_restart(data_folder: Path) -> None:
+    async with run_platform(data_folder, {}, *DEMO) as running:
+        shops, crawls, listings = await wait_for_history(running)
+        assert (shops, crawls) == (5, 5 * STEPS)
+        assert 4 * LISTINGS <= listings <= 6 * LISTINGS
+        products = await asyncio.to_thread(fetch, running, "/products?limit=3")
+        assert [product["demo"] for product in products["items"]] == [True] * 3
+        world = (running.folder / "world.json").read_bytes()
+        await stop(running)
+
+    async with run_platform(data_folder, {}, *DEMO) as running:
+        assert (running.folder / "world.json").read_bytes() == world
+        shops, crawls, again = await fetch_history(running)
+        assert (shops, crawls) == (5, 5 * STEPS), "the past is not crawled twice"
+        assert listings <= again <= listings + 10
+        await stop(running)
+
+    said = (data_folder / "supervisor.log").read_text()
+    assert f"Going on with the world of {running.folder}: {LISTINGS} listings a shop" in said
+    assert "Traceback" not in said
