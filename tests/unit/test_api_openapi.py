@@ -12,7 +12,7 @@ import pytest
 from skatestock.api.documentation import build_documentation
 from skatestock.api.endpoints import ENDPOINTS
 from skatestock.api.errors import PROBLEMS, RequestError
-from skatestock.api.openapi import build_document, to_openapi_3_0
+from skatestock.api.openapi import build_document
 from skatestock.api.operations import OPERATION
 
 DOCS = Path(__file__).parents[2] / "docs" / "API.md"
@@ -81,22 +81,6 @@ def test_every_problem_that_an_endpoint_names_is_in_the_list() -> None:
     assert len({problem.code for problem in PROBLEMS}) == len(PROBLEMS)
     for endpoint in ENDPOINTS:
         assert set(endpoint.opt[OPERATION].problems) <= set(PROBLEMS)
-
-
-def test_the_older_rendition_has_nothing_that_openapi_3_0_does_not_know() -> None:
-    older = to_openapi_3_0(DOCUMENT)
-    assert older["openapi"] == "3.0.3"
-    for node in walk(older):
-        assert node.get("type") != "null"
-        assert not isinstance(node.get("type"), list)
-        assert not isinstance(node.get("examples"), list)
-        assert "const" not in node
-        if isinstance(node.get("$ref"), str):
-            assert len(node) == 1
-    price = older["components"]["schemas"]["ProductItem"]["properties"]["price"]
-    assert price["nullable"] is True
-    assert price["allOf"] == [{"$ref": "#/components/schemas/Price"}]
-    assert DOCUMENT["openapi"] == "3.1.0", "the document itself must stay as it was"
 
 
 def test_the_demo_says_so() -> None:

@@ -147,7 +147,7 @@ class CrawlWorker:
                 await asyncio.wait_for(stop.wait(), _LOOK_EVERY_SECONDS)
             except TimeoutError:
                 continue
-        await asyncio.gather(*self._running)
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def crawl_now(self, slug: str, stop: asyncio.Event | None = None) -> CrawlOutcome | None:
         """Crawl one shop whether it is due or not; None when another process holds it or the crawl failed."""
@@ -157,7 +157,14 @@ class CrawlWorker:
     def _start(self, lease: Lease, stop: asyncio.Event) -> None:
         task = asyncio.create_task(self._crawl(lease, stop), name=lease.job)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._settle)
+
+    def _settle(self, task: "asyncio.Task[CrawlOutcome | None]") -> None:
+        """Let a crawl go; one that broke is reported and due again when its lease runs out, the others go on."""
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("crawl_broke", job=task.get_name(), exc_info=error)
 
     async def _claim_patiently(self) -> Lease | None:
         if len(self._running) >= self.platform.settings.crawl_concurrency:

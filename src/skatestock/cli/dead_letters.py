@@ -189,12 +189,11 @@ def _read_event(value: bytes) -> object:
 
 
 def _print_letters(letters: Sequence[DeadLetter]) -> None:
-    table = make_table("id", "since", "source", "shop", "kind", "why")
+    table = make_table("id", "since", "shop", "kind", "why")
     for letter in letters:
         table.add_row(
             str(letter.id),
             format_moment(letter.dead_at),
-            escape(letter.source),
             escape(letter.key),
             escape(letter.kind),
             escape(letter.text[:200]),
