@@ -58,7 +58,7 @@ def test_the_policy_lets_the_page_ask_only_us(api: str) -> None:
     assert "script-src 'self';" in policy
 
 
-def test_a_browser_shows_every_operation(api: str, browser: str, tmp_path: Path) -> None:
+def test_a_browser_shows_every_operation_and_unfolds_one(api: str, browser: str, tmp_path: Path) -> None:
     shown = subprocess.run(
         [
             browser,
@@ -72,7 +72,7 @@ def test_a_browser_shows_every_operation(api: str, browser: str, tmp_path: Path)
             "--enable-logging=stderr",
             "--virtual-time-budget=15000",
             "--dump-dom",
-            f"{api}/api-docs",
+            f"{api}/api-docs#/Products/get_price_history",
         ],
         capture_output=True,
         text=True,
@@ -83,6 +83,8 @@ def test_a_browser_shows_every_operation(api: str, browser: str, tmp_path: Path)
         operation = endpoint.opt[OPERATION]
         assert operation.summary in shown.stdout
         assert f"operations-{operation.tag}-{operation.name}" in shown.stdout
+    assert re.findall(r'data-param-name="(\w+)"', shown.stdout) == ["product_id", "days", "shop"]
+    assert "OAS 3.1" in shown.stdout, "the page shows the document itself, no older rendition"
     assert "Demo: simulated shops" in shown.stdout
     assert "Unable to render" not in shown.stdout
     console = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]

@@ -57,10 +57,25 @@ def test_every_operation_and_parameter_has_a_description_and_an_example(path: st
     assert operation["description"]
     for parameter in operation["parameters"]:
         assert parameter["description"]
-        assert "example" in parameter
+        assert parameter["schema"]["examples"]
     assert set(re.findall(r"\{(\w+)\}", path)) == {
         parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"
     }
+
+
+def test_trying_an_operation_out_asks_only_for_what_it_must() -> None:
+    """A form in the browser starts with the examples: of a filter, that would narrow what nobody narrowed."""
+    for operation in OPERATIONS.values():
+        filled = {parameter["name"] for parameter in operation["parameters"] if "example" in parameter}
+        assert filled == {parameter["name"] for parameter in operation["parameters"] if parameter["required"]}
+
+
+def test_an_example_of_a_shop_is_one_that_we_crawl() -> None:
+    shops = {shop.slug for shop in load_shops()}
+    assert set(SCHEMAS["NamedShop"]["properties"]["slug"]["examples"]) <= shops
+    (parameter,) = (p for p in OPERATIONS["/products"]["parameters"] if p["name"] == "shop")
+    assert {slug for example in parameter["schema"]["examples"] for slug in example} <= shops
+    assert set(re.findall(r"[?&]shop=([a-z-]+)", DOCS.read_text())) <= shops
 
 
 def test_every_reference_leads_somewhere() -> None:

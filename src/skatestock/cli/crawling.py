@@ -160,7 +160,7 @@ class CrawlWorker:
         task.add_done_callback(self._settle)
 
     def _settle(self, task: "asyncio.Task[CrawlOutcome | None]") -> None:
-        """Let a crawl go; one that broke is reported and due again when its lease runs out, the others go on."""
+        """Let a crawl go; one that broke is reported, and due again when its lease runs out."""
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:

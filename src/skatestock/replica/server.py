@@ -103,10 +103,11 @@ class ReplicaServers:
         if self._truth_file is not None:
             self._truth_file.open()
         shop_urls: dict[str, str] = {}
-        control = ControlFace(self.world, self.clock, self.board, self.log, shop_urls)
-        control_url = await self._listen(self._saving_truth(control.answer), 0)
         for place, shop in enumerate(self.world.shops, start=1):
             shop_urls[shop] = await self._open_shop(shop, place)
+        # Last, so that whoever gets an answer from it finds every shop open.
+        control = ControlFace(self.world, self.clock, self.board, self.log, shop_urls)
+        control_url = await self._listen(self._saving_truth(control.answer), 0)
         self._addresses = Addresses(control_url, shop_urls)
         self._ticking = asyncio.create_task(self._tick())
 
