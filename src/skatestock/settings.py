@@ -37,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A folder with the programs of PostgreSQL 15 or newer, instead of the wheel's."""
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Port | None = None
+    """Where this process serves its metrics to Prometheus; 0 takes any free port, None serves none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
     crawl_contact: str | None = None

@@ -60,6 +60,17 @@ def fetch_products(running: RunningPlatform) -> dict[str, Any]:
     return body
 
 
+def fetch_metrics(address: str) -> str:
+    with urlopen(address, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+async def wait_for_metric(address: str, name: str) -> None:
+    async with asyncio.timeout(30):
+        while f"\n{name}{{" not in await asyncio.to_thread(fetch_metrics, address):
+            await asyncio.sleep(0.2)
+
+
 def pids_of(running: RunningPlatform) -> list[int]:
     """Return every process of the platform, down to the workers of its servers."""
     supervisor = psutil.Process(running.supervisor.pid)
@@ -86,6 +97,8 @@ async def test_up_from_a_fresh_folder_to_its_removal(data_folder: Path, environ:
         listings = await wait_until_stored(folder)
         products = await asyncio.to_thread(fetch_products, running)
         assert products["items"]
+        await wait_for_metric(processes["crawl"]["address"], "skatestock_crawls_completed_total")
+        await wait_for_metric(processes["ingest"]["address"], "skatestock_eventlog_lag")
 
         pids = pids_of(running)
         assert len(pids) > len(SERVERS | PROCESSES)

@@ -14,6 +14,7 @@ from skatestock.api.endpoints import ENDPOINTS
 from skatestock.api.errors import PROBLEMS, RequestError
 from skatestock.api.openapi import build_document
 from skatestock.api.operations import OPERATION
+from skatestock.crawl.shops import load_shops
 
 DOCS = Path(__file__).parents[2] / "docs" / "API.md"
 DOCUMENT = build_document(ENDPOINTS, version="1.2.3", demo=False)

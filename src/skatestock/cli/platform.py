@@ -19,6 +19,7 @@ from skatestock.ingest.consumer import GROUP, TOPIC
 from skatestock.jobs.queries import fetch_now
 from skatestock.settings import Settings
 from skatestock.telemetry.logs import configure_logging
+from skatestock.telemetry.metrics import start_metrics_server
 
 PARTITIONS = 6
 SHORT_PATIENCE_SECONDS = 5.0
@@ -63,6 +64,8 @@ async def open_platform(
     level = "warning" if interactive and settings.log_level == "info" else settings.log_level
     configure_logging(process, json=settings.log_json, level=level)
     async with AsyncExitStack() as stack:
+        if settings.metrics_port is not None and not interactive:
+            stack.callback(start_metrics_server(settings.metrics_port, settings.metrics_host).close)
         database_url, redis_url = await _find_servers(settings, stack)
         pool = await create_pool(
             database_url,

@@ -34,6 +34,7 @@ from skatestock.embedded.valkey import EmbeddedValkey
 from skatestock.settings import PREFIX, Settings
 from skatestock.telemetry.logs import configure_logging
 
+_METRICS_PORT = f"{PREFIX}METRICS_PORT"
 _STOP_SECONDS = 90
 _LOOK_EVERY_SECONDS = 0.05
 _STATE_COLOURS = {
@@ -117,14 +118,22 @@ async def plan_children(
     before_crawl = ("prepare", *(child.name for child in extra))
     ours = [
         prepare,
-        Child(name="ingest", command=command_of("ingest"), depends_on=("prepare",)),
+        _measured(Child(name="ingest", command=command_of("ingest"), depends_on=("prepare",))),
         api,
         *extra,
-        Child(name="crawl", command=command_of("crawl"), depends_on=before_crawl),
+        _measured(Child(name="crawl", command=command_of("crawl"), depends_on=before_crawl)),
         Child(name="maintain", command=command_of("maintain"), depends_on=("prepare",)),
     ]
-    shared = {**addresses, f"{PREFIX}DATA": str(held.folder), **(environ or {})}
+    # A port for metrics that a person has set is one process's: here each has its own, or none.
+    shared = {**addresses, f"{PREFIX}DATA": str(held.folder), _METRICS_PORT: "", **(environ or {})}
     return [*servers, *(replace(child, env={**shared, **child.env}) for child in ours)]
+
+
+def _measured(child: Child) -> Child:
+    """Let a child serve its metrics, and show where."""
+    port = find_free_port()
+    address = f"http://127.0.0.1:{port}/metrics"
+    return replace(child, env={**child.env, _METRICS_PORT: str(port)}, address=address)
 
 
 async def _plan_servers(settings: Settings, held: HeldFolder) -> tuple[list[Child], dict[str, str]]:
