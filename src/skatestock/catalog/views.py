@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from skatestock.vocabulary import money
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money
 
@@ -160,10 +161,7 @@ class ShopState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def discount_percent(price: Money | None, compare_at: Money | None) -> int | None:
-    """Tell by how many whole percent one offer's price is below its own compare-at price, rounded down.
-
-    None where there is no discount: no compare-at price, or one that is not above the price.
-    """
-    if price is None or compare_at is None or compare_at.minor <= price.minor:
+    """Tell by how many whole percent one offer's price is below its own compare-at price, if it is."""
+    if price is None or compare_at is None:
         return None
-    return (compare_at.minor - price.minor) * 100 // compare_at.minor
+    return money.discount_percent(price.minor, compare_at.minor)

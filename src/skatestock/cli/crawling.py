@@ -288,6 +288,8 @@ class _LeasedPublisher:
     after: datetime | None
 
     async def publish(self, messages: Sequence[Message]) -> None:
+        """Append all messages or none; raises LeaseLostError when the crawl is another's."""
+
         async def append() -> None:
             async with transaction(self.platform.pool) as connection:
                 await note_progress(
@@ -309,6 +311,7 @@ class _CatalogFingerprints:
     platform: Platform
 
     async def fetch(self, shop: str, listing_ids: Sequence[str] | None = None) -> Mapping[str, bytes] | None:
+        """Return the last fingerprints, or None while ingest has not caught up with the shop's partition."""
         try:
             lag = await self.platform.log.fetch_lag(GROUP, TOPIC)
             if lag[partition_for(shop, PARTITIONS)].lag:
@@ -328,6 +331,8 @@ class _CatalogCounts:
     platform: Platform
 
     async def fetch(self, shop: str) -> EarlierCounts:
+        """Return how many listings the shop's last complete crawl saw, and the implausible ones since."""
+
         async def ask() -> EarlierCounts:
             async with self.platform.pool.acquire() as connection:
                 counts = await fetch_listing_counts(connection, shop)
