@@ -51,7 +51,7 @@ class RunningPlatform:
         """Wait until every child is up."""
         async with asyncio.timeout(timeout_seconds):
             while True:
-                assert self.supervisor.poll() is None, "the supervisor ended"
+                assert self.supervisor.poll() is None, self.folder.with_name("supervisor.log").read_text()
                 children = self.children()
                 if children and all(child["state"] in _READY_STATES for child in children.values()):
                     return

@@ -56,6 +56,18 @@ async def stop(running: RunningPlatform) -> None:
     assert [pid for pid in pids if psutil.pid_exists(pid)] == []
 
 
+async def fetch_longest_wait_seconds(running: RunningPlatform) -> float:
+    connection = await asyncpg.connect(running.database_url)
+    try:
+        return float(
+            await connection.fetchval(
+                "SELECT max(extract(epoch FROM due_at - now())) FROM job_leases WHERE kind = 'crawl'"
+            )
+        )
+    finally:
+        await connection.close()
+
+
 def read_world(running: RunningPlatform) -> dict[str, object]:
     """Read which world a demo is in; its ports are chosen anew when somebody took them meanwhile."""
     plan: dict[str, object] = json.loads((running.folder / "world.json").read_text())
@@ -71,6 +83,9 @@ async def test_a_demo_has_a_past_is_labelled_and_goes_on_after_a_restart(data_fo
         products = await asyncio.to_thread(fetch, running, "/products?limit=3")
         assert [product["demo"] for product in products["items"]] == [True] * 3
         world = read_world(running)
+        assert await fetch_longest_wait_seconds(running) <= 60, (
+            "from now on every shop is crawled once a minute"
+        )
         await stop(running)
 
     async with run_platform(data_folder, {}, *DEMO) as running:

@@ -1,20 +1,19 @@
 """The documentation: the OpenAPI document and Swagger UI, served from this process alone.
 
-Every byte of the page comes from the `swagger-ui-bundle` wheel or from here; its content policy lets a
-browser ask nobody else.
+Every byte of the page comes from the `swagger-ui-py` wheel or from here; its content policy lets a browser
+ask nobody else.
 """
 
-from importlib.resources.abc import Traversable
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from litestar import MediaType, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
-from swagger_ui_bundle import swagger_ui_path
 
 from skatestock.api.errors import NotFoundError
-from skatestock.api.openapi import to_openapi_3_0
 from skatestock.api.operations import reads
 
 _ASSETS = {
@@ -22,10 +21,9 @@ _ASSETS = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
-# The bundle of 2022 reads OpenAPI up to 3.0, so the page shows that rendition; both are the same document.
 _START = b"""window.addEventListener("load", () => {
   window.ui = SwaggerUIBundle({
-    url: "/api-docs/openapi-3.0.json",
+    url: "/api-docs/openapi.json",
     dom_id: "#swagger-ui",
     presets: [SwaggerUIBundle.presets.apis],
     layout: "BaseLayout",
@@ -62,8 +60,7 @@ _PAGE_POLICY = (
 
 def build_documentation(document: dict[str, Any]) -> list[HTTPRouteHandler]:
     """Make the routes under `/api-docs` that show the document; everything is encoded once, here."""
-    newest = msgspec.json.encode(document)
-    older = msgspec.json.encode(to_openapi_3_0(document))
+    encoded = msgspec.json.encode(document)
     page = _PAGE.format(title=document["info"]["title"]).encode()
     assets = _read_assets()
 
@@ -75,12 +72,7 @@ def build_documentation(document: dict[str, Any]) -> list[HTTPRouteHandler]:
     @reads("/api-docs/openapi.json")
     async def get_openapi() -> Response[bytes]:
         """Answer with the document."""
-        return Response(newest, media_type=MediaType.JSON)
-
-    @reads("/api-docs/openapi-3.0.json")
-    async def get_openapi_3_0() -> Response[bytes]:
-        """Answer with the document for tools that read no OpenAPI 3.1."""
-        return Response(older, media_type=MediaType.JSON)
+        return Response(encoded, media_type=MediaType.JSON)
 
     @reads("/api-docs/assets/{name:str}")
     async def get_asset(name: FromPath[str]) -> Response[bytes]:
@@ -90,10 +82,11 @@ def build_documentation(document: dict[str, Any]) -> list[HTTPRouteHandler]:
         body, media_type = assets[name]
         return Response(body, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
 
-    return [show_documentation, get_openapi, get_openapi_3_0, get_asset]
+    return [show_documentation, get_openapi, get_asset]
 
 
 def _read_assets() -> dict[str, tuple[bytes, str]]:
-    folder: Traversable = swagger_ui_path
+    # found by the wheel's own record: importing it would load adapters for frameworks that we have not
+    folder = Path(str(distribution("swagger-ui-py").locate_file("swagger_ui/static")))
     assets = {name: ((folder / name).read_bytes(), media_type) for name, media_type in _ASSETS.items()}
     return assets | {"start.js": (_START, "text/javascript; charset=utf-8")}

@@ -46,7 +46,6 @@ def build_document(endpoints: Iterable[HTTPRouteHandler], *, version: str, demo:
             "description": f"**Demo: simulated shops, no real prices.** {_ABOUT}" if demo else _ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "security": [],
         "paths": {
@@ -55,14 +54,6 @@ def build_document(endpoints: Iterable[HTTPRouteHandler], *, version: str, demo:
         },
         "components": {"schemas": _describe_schemas(operations)},
     }
-
-
-def to_openapi_3_0(document: Json) -> Json:
-    """Rewrite our document as OpenAPI 3.0.3, for tools (the bundled Swagger UI is one) that read no 3.1."""
-    older: Json = _downgrade(document)
-    older["openapi"] = "3.0.3"
-    older["info"]["license"] = {"name": document["info"]["license"]["name"]}
-    return older
 
 
 def _describe_operation(path: str, operation: Operation) -> Json:
@@ -94,14 +85,17 @@ def _describe_question(question: type[msgspec.Struct]) -> list[Json]:
 
 def _describe_parameter(name: str, place: str, annotation: Any) -> Json:
     schema = msgspec.json.schema(annotation)
+    required = place == "path"
     described: Json = {
         "name": name,
         "in": place,
-        "required": place == "path",
+        "required": required,
         "description": schema.pop("description"),
-        "example": schema.pop("examples")[0],
         "schema": schema,
     }
+    if required:
+        # Swagger UI fills a form with `example`, which nobody wants of a filter that they did not choose
+        described["example"] = schema["examples"][0]
     if schema.get("type") == "array":
         described |= {"style": "form", "explode": True}
     return described
@@ -168,31 +162,3 @@ def _describe_schemas(operations: Iterable[Operation]) -> Json:
 
 def _refer_to(kind: type[msgspec.Struct]) -> Json:
     return {"$ref": f"#/components/schemas/{kind.__name__}"}
-
-
-def _downgrade(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_downgrade(part) for part in node]
-    if not isinstance(node, dict):
-        return node
-    older = {key: _downgrade(part) for key, part in node.items()}
-    if isinstance(older.get("examples"), list):
-        older["example"] = older.pop("examples")[0]
-    return _downgrade_nullable(older)
-
-
-def _downgrade_nullable(node: Json) -> Json:
-    choices = node.get("anyOf")
-    if not isinstance(choices, list) or {"type": "null"} not in choices:
-        return _wrap_reference(node)
-    (choice,) = (part for part in choices if part != {"type": "null"})
-    rest = {key: part for key, part in node.items() if key != "anyOf"}
-    # beside a $ref, 3.0 reads nothing: only allOf takes one with company
-    return ({"allOf": [choice]} if "$ref" in choice else choice) | rest | {"nullable": True}
-
-
-def _wrap_reference(node: Json) -> Json:
-    if "$ref" not in node or len(node) == 1:
-        return node
-    rest = {key: part for key, part in node.items() if key != "$ref"}
-    return {"allOf": [{"$ref": node["$ref"]}]} | rest

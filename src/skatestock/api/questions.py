@@ -26,7 +26,7 @@ Shops = Annotated[
     Meta(
         description="Only what these shops have; repeat it for several. A shop that we do not know has "
         "nothing.",
-        examples=[["black-sheep"]],
+        examples=[["blacksheep"]],
         max_length=20,
     ),
 ]

@@ -19,12 +19,12 @@ ShopSlug = Annotated[
     str,
     Meta(
         description="A shop's short name in addresses.",
-        examples=["black-sheep"],
+        examples=["blacksheep"],
         pattern="^[a-z0-9]+(-[a-z0-9]+)*$",
         max_length=255,
     ),
 ]
-ProductId = Annotated[int, Meta(description="The product's id.", examples=[1042], ge=1, le=MAX_BIGINT)]
+ProductId = Annotated[int, Meta(description="The product's id.", examples=[1], ge=1, le=MAX_BIGINT)]
 Colourway = Annotated[
     str | None,
     Meta(description="The colour as the shop writes it, where it says one.", examples=["Navy/White"]),
