@@ -45,8 +45,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 def next_due_at(due_at: datetime, every_seconds: int, now: datetime) -> datetime:
     """Tell when a job is due again: at the first of its own beats after now.
 
-    Missed beats are skipped, and a run ahead of time, however often, never puts the job off for longer than one
-    beat.
+    Missed beats are skipped, and a run ahead of time, however often, never puts the job off for longer than
+    one beat.
     """
     every = timedelta(seconds=every_seconds)
     return due_at + every * ((now - due_at) // every + 1)
