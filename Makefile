@@ -18,6 +18,8 @@ help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(TOOLS)/bin/uv:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here. SkateStock needs Python 3.11 or newer."; exit 1; }
+	@test -w . || { echo "$(CURDIR) cannot be written to, but the environment is made there."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "SkateStock needs Python 3.11 or newer; '$(PYTHON)' is older. Try: make PYTHON=python3.12"; exit 1; }
 	@echo "Fetching uv, which fetches everything else ..."
@@ -26,7 +28,9 @@ $(TOOLS)/bin/uv:
 	  || { $(PYTHON) -m venv $(TOOLS)/venv && \
 	       $(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt && \
 	       mkdir -p $(TOOLS)/bin && ln -sf ../venv/bin/uv $@; } \
-	  || { cat $(TOOLS).log; echo "Neither pip nor venv works here. On Debian: apt-get install python3-venv"; exit 1; }
+	  || { cat $(TOOLS).log; rm -f $(TOOLS).log; \
+	       echo "uv could not be fetched, neither by pip nor in a venv; above stands why."; \
+	       echo "Where Python came without both, as on Debian: apt-get install python3-venv"; exit 1; }
 	@rm -f $(TOOLS).log
 
 $(STAMP): $(DEV) pyproject.toml | $(UV)
@@ -47,7 +51,7 @@ test: $(STAMP) ## Run all tests (what is not installed here is skipped, with a w
 	@$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
 
 test-kills: $(STAMP) ## Run the full campaign of at least 100 SIGKILLs against the ground truth
-	@SKATESTOCK_TEST_KILLS=100 $(BIN)/pytest -q -m kills --timeout 3600 tests/e2e
+	@SKATESTOCK_TEST_KILLS=$${SKATESTOCK_TEST_KILLS:-100} $(BIN)/pytest -q -m kills --timeout 3600 tests/e2e
 
 check: lint types contracts ## Run every static check
 
@@ -78,7 +82,9 @@ lock: | $(UV) ## Resolve the requirement files anew, with hashes, for every plat
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --group dev \
 	    pyproject.toml --constraint requirements/runtime.txt --output-file $(DEV) $(LOCKFLAGS)
 
-clean: ## Remove the environment, caches and the data of demo and live runs
-	@if [ -x $(BIN)/skatestock ] && [ -d $(DATA) ]; then for folder in $(DATA)/*/; do $(BIN)/skatestock down --remove --data "$$folder" || exit 1; done; fi
-	rm -rf $(VENV) $(TOOLS) $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: ## Remove the environment, the caches and the demo's data; the history of the live shops stays
+	@if [ -x $(BIN)/skatestock ] && [ -d $(DATA)/live ]; then $(BIN)/skatestock down --data $(DATA)/live; fi
+	@if [ -x $(BIN)/skatestock ] && [ -d $(DATA)/demo ]; then $(BIN)/skatestock down --remove --data $(DATA)/demo; fi
+	@rm -rf $(VENV) $(TOOLS) $(DATA)/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rmdir $(DATA) 2>/dev/null || { [ ! -d $(DATA) ] || echo "The live history stays in $(DATA)."; }

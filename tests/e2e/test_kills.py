@@ -68,12 +68,16 @@ class Campaign:
         self.settled.append(datetime.now(UTC))
 
     async def kill_until(self, count: int) -> None:
-        """Kill one process after another, at random moments, until so many were killed."""
+        """Kill one process after another, at random moments, until so many were killed.
+
+        In a round of kills everything must have a chance to get somewhere: a process that dies again and
+        again as soon as it is up is started later and later, and then the campaign only tests the waiting.
+        """
         chance = random.Random(SEED)
         for target in itertools.cycle(TARGETS):
             if sum(self.kills.values()) >= count:
                 return
-            await asyncio.sleep(chance.uniform(0.3, 2.5))
+            await asyncio.sleep(chance.uniform(1.5, 4.5))
             if self.running.kill(target):
                 self.kills[target] += 1
 

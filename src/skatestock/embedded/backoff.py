@@ -14,7 +14,7 @@ class Backoff:
 
     first_seconds: float = 0.1
     max_seconds: float = 30.0
-    stable_seconds: float = 30.0
+    stable_seconds: float = 10.0
     start_attempts: int = 3
     crash_loop_after: int = 5
 
