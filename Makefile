@@ -12,7 +12,7 @@ DATA   ?= .skatestock
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-all test-kills check fmt lint types contracts bench migration lock clean
+.PHONY: help setup demo run test test-kills check fmt lint types contracts bench migration lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'

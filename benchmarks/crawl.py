@@ -3,7 +3,9 @@
 A crawl is everything that the crawl process does for it, without pauses between requests: the lease,
 robots.txt, the pages through Scrapy, parsing, the unchanged-filter on Valkey, the append to the durable log,
 the end of the crawl. Between two crawls an hour passes in the shop, so that some listings have changed. The
-limit fetches the same addresses one after another with a plain HTTP client, and unpacks the bodies.
+limit fetches the same addresses one after another with a plain HTTP client, and unpacks the bodies. A page
+that has not changed since the crawl last read it, such as page 1 at the look back, comes to the crawl as a
+304 without a body; the limit is sent every body.
 
     python -m benchmarks.crawl [--rounds 15] [--listings 400]
 """

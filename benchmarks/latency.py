@@ -34,6 +34,7 @@ from skatestock.catalog.commands import ensure_shops
 from skatestock.cli.crawling import KIND, job_of, shop_records
 from skatestock.cli.platform import TOPICS
 from skatestock.crawl.completeness import EarlierCounts
+from skatestock.crawl.conditional import Fetched
 from skatestock.crawl.filter import FilterState, UnchangedFilter
 from skatestock.crawl.politeness import Politeness
 from skatestock.crawl.session import connect_cache
@@ -207,10 +208,10 @@ class Bench:
         """Let a crawl read its page; return when it got the bytes, and the moment it gives them."""
         received_at = 0.0
 
-        async def fetch(url: str) -> bytes:
+        async def fetch(url: str, tag: str | None) -> Fetched:
             nonlocal received_at
             received_at = time.perf_counter()
-            return body
+            return Fetched(body=body)
 
         self._judgement = await crawl.read_shop(fetch, NoCounts(), _ONE_PAGE)
         return received_at, self._now

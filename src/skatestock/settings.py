@@ -1,10 +1,11 @@
 """Typed settings from the environment and one optional TOML file; docs/CONFIGURATION.md lists them."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -15,8 +16,11 @@ PREFIX = "SKATESTOCK_"
 _NOT_SETTINGS = ("SKATESTOCK_TEST_", "SKATESTOCK_CONFIG")
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+# What msgspec says of one value: "Expected `int`, got `str` - at `$.api_port`".
+_COMPLAINT = re.compile(r"(?:Expected )?(?P<wanted>.*?)(?:, got .*)? - at `\$\.(?P<name>\w+)`", re.DOTALL)
+_PLAIN_WORDS = {"`int`": "an integer", "`float`": "a number", "`bool`": "true or false", "`str`": "text"}
 
 
 class SettingsError(SkateStockError):
@@ -46,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A URL or address that shop owners can write to; part of the User-Agent."""
     crawl_concurrency: Positive = 5
     """Shops that one crawl process visits at once."""
-    crawl_spacing_seconds: Annotated[float, msgspec.Meta(ge=2)] = 2.0
+    crawl_spacing_seconds: Annotated[float, msgspec.Meta(ge=2, le=3600)] = 2.0
     """Between two requests to one shop, across all processes."""
     lease_seconds: Positive = 60
     """How long a crawl may go without a heartbeat before another process may take it over."""
@@ -85,8 +89,26 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"a setting is malformed: {error}") from error
+        raise SettingsError(_explain(error, values, environ)) from error
     return _check_production(settings)
+
+
+def _explain(error: msgspec.ValidationError, values: Mapping[str, object], environ: Mapping[str, str]) -> str:
+    """Say which setting is malformed, where it was set, what it may be and what it is."""
+    found = _COMPLAINT.fullmatch(str(error))
+    if found is None:
+        return f"a setting is malformed: {error}"
+    name = found["name"]
+    kind = get_type_hints(Settings)[name]
+    if get_origin(kind) is Literal:
+        wanted = f"one of {', '.join(get_args(kind))}"
+    else:
+        wanted = found["wanted"].replace(" | null", "")
+        for word, plain in _PLAIN_WORDS.items():
+            wanted = wanted.replace(word, plain)
+    variable = PREFIX + name.upper()
+    where = variable if environ.get(variable) else f"{name} (in the environment {variable})"
+    return f"{where}: expected {wanted}, got {values[name]!r}"
 
 
 def _read_file(path: str | None) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_a_file_that_is_no_feed_is_named_and_nothing_is_started(
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
-        ("LOG_LEVEL", "loud", ["loud", "log_level"]),
+        ("LOG_LEVEL", "loud", ["SKATESTOCK_LOG_LEVEL: expected one of debug", "loud"]),
         ("API_PROT", "8000", ["api_prot", "docs/CONFIGURATION.md"]),
         ("CONFIG", "/nowhere/settings.toml", ["/nowhere/settings.toml", "cannot be read"]),
     ],

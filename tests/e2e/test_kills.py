@@ -84,12 +84,18 @@ class Campaign:
     async def _is_settled(self, began_at: datetime) -> bool:
         try:
             connection = await asyncpg.connect(self.running.database_url, timeout=5)
-        except (OSError, TimeoutError, asyncpg.PostgresError):
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InternalClientError):
             return False
         try:
             await connection.execute(_DUE_NOW)
             return bool(await connection.fetchval(_SHOPS_SEEN_TWICE, began_at) == len(SHOP_SLUGS))
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ):
             return False
         finally:
             connection.terminate()

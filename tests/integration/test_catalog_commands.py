@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import msgspec
-import pytest
 from tests.ingest_shop import OUT, SHOP, add_shop, at, dump, ended, ingest, offer, seen
 
-from skatestock.catalog.commands import ensure_shops, set_shop_enabled
+from skatestock.catalog.commands import ensure_brands, ensure_shops
 from skatestock.catalog.crawl_queries import (
     Freshness,
     ShopStatus,
@@ -18,8 +18,8 @@ from skatestock.catalog.crawl_queries import (
     fetch_listing_counts,
     fetch_shop_statuses,
 )
-from skatestock.catalog.errors import UnknownShopError
 from skatestock.catalog.model import ShopRecord
+from skatestock.database.transactions import transaction
 from skatestock.events.model import RejectedObservation
 
 LABOR = ShopRecord(
@@ -51,20 +51,36 @@ async def test_shops_are_added_once_and_brought_up_to_date(pool: asyncpg.Pool) -
     ]
 
 
-async def test_a_disabled_shop_stays_disabled_when_shops_are_ensured(pool: asyncpg.Pool) -> None:
+async def test_a_shop_is_watched_as_long_as_it_is_named(pool: asyncpg.Pool) -> None:
+    other = msgspec.structs.replace(LABOR, slug="nj", name="NJ")
     async with pool.acquire() as connection:
+        await ensure_shops(connection, [LABOR, other])
+        await ensure_shops(connection, [other])
+        assert (await status_of(pool)).enabled is True
+        await ensure_shops(connection, [other], disable_others=True)
+        gone = await status_of(pool)
+        assert (gone.enabled, gone.freshness(at(0))) == (False, Freshness.DISABLED)
         await ensure_shops(connection, [LABOR])
-        await set_shop_enabled(connection, "labor", enabled=False)
-        await ensure_shops(connection, [msgspec.structs.replace(LABOR, name="New name")])
-        assert (await status_of(pool)).enabled is False
-        await set_shop_enabled(connection, "labor", enabled=True)
-    assert (await status_of(pool)).enabled is True
+        assert (await status_of(pool)).enabled is True
 
 
-async def test_an_unknown_shop_cannot_be_switched(pool: asyncpg.Pool) -> None:
-    async with pool.acquire() as connection:
-        with pytest.raises(UnknownShopError, match="nowhere"):
-            await set_shop_enabled(connection, "nowhere", enabled=True)
+# ---------------------------------------------------------------- brands
+
+
+async def test_two_who_add_the_same_brands_bit_by_bit_in_other_orders_do_not_deadlock(
+    pool: asyncpg.Pool,
+) -> None:
+    async def add_in_turn(*slugs: str) -> list[int]:
+        async with transaction(pool) as connection:
+            return [(await ensure_brands(connection, {slug: slug.title()}))[slug] for slug in slugs]
+
+    async with transaction(pool) as connection:
+        anti = await ensure_brands(connection, {"anti": "Anti"})
+        other = asyncio.create_task(add_in_turn("baker", "anti"))
+        await asyncio.sleep(0.3)
+        baker = await ensure_brands(connection, {"baker": "Baker"})
+    assert await other == [baker["baker"], anti["anti"]]
+    assert await pool.fetchval("SELECT count(*) FROM brands") == 2
 
 
 # ---------------------------------------------------------------- last fingerprints

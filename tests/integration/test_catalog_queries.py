@@ -139,6 +139,18 @@ class TestSummary:
         summary = await summarise(pool)
         assert (summary.price, summary.availability) == (None, Availability.IN_STOCK)
 
+    async def test_what_is_sold_out_lends_no_price_to_what_can_be_bought_at_a_held_one(
+        self, pool: asyncpg.Pool, catalogue: Catalogue
+    ) -> None:
+        listing = await catalogue.add_listing(
+            await catalogue.add_product("Deck"), await catalogue.add_shop("labor")
+        )
+        await catalogue.add_offer(listing, None, held=0)
+        await catalogue.add_offer(listing, 4000, availability="out_of_stock")
+        summary = await summarise(pool)
+        assert (summary.price, summary.price_highest) == (None, None)
+        assert summary.availability is Availability.IN_STOCK
+
     async def test_brand_category_and_demo_come_along(self, pool: asyncpg.Pool, catalogue: Catalogue) -> None:
         product = await catalogue.add_product("Deck", brand="Quasi", category=1, colourway="Navy")
         await catalogue.add_listing(product, await catalogue.add_shop("labor"))

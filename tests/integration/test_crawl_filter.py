@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,12 +17,16 @@ from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as ValkeyAwayError
 from tests.crawl_ports import HandClock, LogCounts, LogFingerprints, MemoryLog, new_crawl_id
 
+from skatestock.crawl.conditional import Fetched
+from skatestock.crawl.errors import CrawlStoppedError
 from skatestock.crawl.filter import UnchangedFilter, fingerprints_key
 from skatestock.crawl.politeness import Politeness
+from skatestock.crawl.reasons import CrawlReason
 from skatestock.crawl.session import connect_cache
 from skatestock.crawl.shops import load_shops
-from skatestock.crawl.walk import CrawlOutcome, ShopCrawl
+from skatestock.crawl.walk import CrawlOutcome, ShopCrawl, judge_error
 from skatestock.embedded.valkey import EmbeddedValkey
+from skatestock.telemetry.metrics import CRAWL_LISTINGS
 
 SHOP = load_shops()[0]
 KEY = fingerprints_key(SHOP.slug)
@@ -85,6 +90,9 @@ class Scene:
     prices: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LISTINGS, 60))
     state: Any = None
     last: CrawlOutcome | None = None
+    shown: tuple[str, ...] = LISTINGS
+    tagged: bool = True
+    not_modified: list[int] = field(default_factory=list)
     fingerprints: LogFingerprints = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,20 +112,28 @@ class Scene:
     async def crawl(self, before_page: Callable[[int], Any] | None = None) -> CrawlOutcome:
         """Crawl to a clean end, with something happening before each page."""
         crawl = await self.begin()
-        judgement = await crawl.read_shop(self._fetching(before_page), LogCounts(self.log), TWO_A_PAGE)
+        try:
+            judgement = await crawl.read_shop(self._fetching(before_page), LogCounts(self.log), TWO_A_PAGE)
+        except CrawlStoppedError as error:
+            judgement, _ = judge_error(error)
         outcome = await crawl.complete(judgement, requests=0)
         self.state, self.last = outcome.filter_state, outcome
         return outcome
 
-    def _fetching(self, before_page: Callable[[int], Any] | None) -> Callable[[str], Any]:
-        async def fetch(url: str) -> bytes:
+    def _fetching(self, before_page: Callable[[int], Any] | None) -> Callable[[str, str | None], Any]:
+        async def fetch(url: str, tag: str | None) -> Fetched:
             number = int(url.rpartition("=")[2])
             if before_page is not None:
                 happening = before_page(number)
                 if asyncio.iscoroutine(happening):
                     await happening
-            ids = LISTINGS[2 * number - 2 : 2 * number]
-            return json.dumps({"products": [self._product(listing_id) for listing_id in ids]}).encode()
+            ids = self.shown[2 * number - 2 : 2 * number]
+            body = json.dumps({"products": [self._product(listing_id) for listing_id in ids]}).encode()
+            stated = f'W/"{sha256(body).hexdigest()}"' if self.tagged else None
+            if tag is not None and tag == stated:
+                self.not_modified.append(number)
+                return Fetched(body=b"", tag=stated, unchanged=True)
+            return Fetched(body=body, tag=stated)
 
         return fetch
 
@@ -250,7 +266,8 @@ async def test_an_append_without_an_answer_ends_the_crawl_and_the_trust(scene: S
     assert scene.logged_prices() == scene.prices
 
 
-async def test_a_page_costs_one_round_trip_to_read_and_one_to_write(scene: Scene) -> None:
+async def test_a_page_costs_two_round_trips_to_read_and_one_to_write(scene: Scene) -> None:
+    scene.tagged = False
     await scene.crawl()
     scene.prices = dict.fromkeys(LISTINGS, 45)
     client = scene.valkey.client
@@ -258,9 +275,91 @@ async def test_a_page_costs_one_round_trip_to_read_and_one_to_write(scene: Scene
     evals_before = (await client.info("commandstats"))["cmdstat_eval"]["calls"]
     await scene.crawl()
     stats = await client.info("commandstats")
-    # Three pages and page 1 again, of which only the first three have news; take-over and end marker besides.
-    assert stats["cmdstat_hmget"]["calls"] - before == 4
+    # Three pages and page 1 again, each asked whether it is known and what its listings were; of these only
+    # the first three have news; take-over and end marker besides.
+    assert stats["cmdstat_hmget"]["calls"] - before == 2 * 4
     assert stats["cmdstat_eval"]["calls"] - evals_before == 3 + 2
+
+
+async def test_a_page_that_reads_as_before_is_not_sent_again_and_its_listings_are_seen(scene: Scene) -> None:
+    await scene.crawl()
+    assert scene.not_modified == []
+    counted = CRAWL_LISTINGS.labels(SHOP.slug, "unchanged")
+    before = counted._value.get()
+    outcome = await scene.crawl()
+    assert scene.not_modified == [1, 2, 3, 1]
+    assert (outcome.complete, outcome.pages, outcome.listings, outcome.changed) == (True, 4, 5, 0)
+    assert scene.log.completed()[-1].listing_ids == LISTINGS
+    assert counted._value.get() - before == 5 + 2
+    scene.prices["3"] = 45
+    await scene.crawl()
+    assert scene.not_modified[4:] == [1, 3, 1]
+    assert scene.changed_in_last() == ["3"]
+
+
+async def test_a_listing_that_has_gone_from_a_page_is_missed_though_the_others_were_not_sent(
+    scene: Scene,
+) -> None:
+    await scene.crawl()
+    scene.shown = LISTINGS[:4]
+    outcome = await scene.crawl()
+    # The catalogue now ends with an empty third page.
+    assert scene.not_modified == [1, 2, 1]
+    assert (outcome.complete, scene.log.completed()[-1].listing_ids) == (True, LISTINGS[:4])
+
+
+async def test_an_old_page_that_comes_back_does_not_hide_what_was_said_elsewhere_meanwhile(
+    scene: Scene,
+) -> None:
+    def stop(page: int) -> None:
+        if page == 2:
+            raise CrawlStoppedError(CrawlReason.BLOCKED, "enough")
+
+    await scene.crawl()
+    # Listing 4 moves to page 1 with another price; the crawl ends before page 2, whose tag stays known.
+    scene.shown, scene.prices["4"] = ("4", "1", "2", "3", "5"), 45
+    assert (await scene.crawl(stop)).filter_state is not None
+    assert scene.changed_in_last() == ["4"]
+    scene.shown, scene.prices["4"] = LISTINGS, 60
+    await scene.crawl()
+    assert scene.changed_in_last() == ["4"]
+    assert scene.logged_prices() == scene.prices
+
+
+async def test_a_cache_that_was_lost_asks_for_every_page_whole(scene: Scene) -> None:
+    await scene.crawl()
+    await scene.valkey.client.flushall()
+    await scene.crawl()
+    assert scene.not_modified == []
+    await scene.crawl()
+    assert scene.not_modified == [1, 2, 3, 1]
+
+
+async def test_every_page_is_read_whole_once_a_day_whatever_its_tag(scene: Scene) -> None:
+    await scene.crawl()
+    scene.clock.advance(86400 - 1)
+    await scene.crawl()
+    assert scene.not_modified == [1, 2, 3, 1]
+    scene.clock.advance(1)
+    await scene.crawl()
+    # Page 1 was read again just now, so that the look back at it needs no body.
+    assert scene.not_modified[4:] == [1]
+
+
+async def test_a_page_with_a_rejected_product_is_read_whole_each_time(scene: Scene) -> None:
+    scene.prices["3"] = -1
+    for _ in range(2):
+        outcome = await scene.crawl()
+        assert (outcome.complete, outcome.rejected, outcome.listings) == (True, 1, 5)
+    # Page 1 is known from the beginning of the crawl on.
+    assert 2 not in scene.not_modified
+
+
+async def test_what_another_form_of_ours_left_in_the_cache_is_no_known_page(scene: Scene) -> None:
+    await scene.crawl()
+    await cast(Any, scene.valkey.client.hset(KEY, "\x00page:2", b"\xc1 not ours"))
+    await scene.crawl()
+    assert scene.not_modified == [1, 3, 1]
 
 
 async def test_a_real_restart_changes_the_run_id_and_ends_the_trust(data_folder: Path) -> None:
@@ -298,7 +397,10 @@ HAPPENINGS = (
     "die",
     "append fails",
     "append lost",
+    "stopped",
 )
+# The same listings, differently spread over the pages.
+ORDERS = (LISTINGS, ("5", "1", "2", "3", "4"), ("2", "3", "4", "5", "1"), ("2", "5", "1", "3", "4"))
 STEPS = st.fixed_dictionaries(
     {
         "prices": st.dictionaries(st.sampled_from(FEW), st.sampled_from((45, 60)), max_size=2),
@@ -307,14 +409,20 @@ STEPS = st.fixed_dictionaries(
         "vouch": st.booleans(),
         "state_saved": st.booleans(),
         "passes": st.sampled_from((0, 1, 60)),
+        "order": st.sampled_from(ORDERS),
     }
 )
 
 
 def step(
-    price: int, happens: str = "nothing", at_page: int = 0, *, state_saved: bool = True
+    price: int,
+    happens: str = "nothing",
+    at_page: int = 0,
+    *,
+    state_saved: bool = True,
+    order: tuple[str, ...] = LISTINGS,
 ) -> dict[str, Any]:
-    known = {"prices": {"5": price}, "happens": happens, "at_page": at_page}
+    known = {"prices": {"5": price}, "happens": happens, "at_page": at_page, "order": order}
     return known | {"vouch": True, "state_saved": state_saved, "passes": 1}
 
 
@@ -326,6 +434,8 @@ def step(
 @example(steps=[step(60, "save"), step(45, "restore", state_saved=False), step(60)])
 # The same in the middle of a crawl: only the owner tells.
 @example(steps=[step(60, "save"), step(45), step(60, "restore", 3)])
+# Listing 5 shows another price on page 1 and the crawl ends there; then the old last page comes back.
+@example(steps=[step(60), step(45, "stopped", 2, order=ORDERS[1]), step(60)])
 def test_after_every_clean_crawl_the_log_says_what_the_shop_says(
     valkey_url: str, steps: list[dict[str, Any]]
 ) -> None:
@@ -338,6 +448,7 @@ async def _play(valkey_url: str, steps: list[dict[str, Any]]) -> None:
     scene = Scene(Valkey(client))
     for step in steps:
         scene.prices |= step["prices"]
+        scene.shown = step["order"]
         scene.clock.advance(step["passes"])
         scene.fingerprints.can_vouch = step["vouch"]
         old_state = scene.state
@@ -347,8 +458,9 @@ async def _play(valkey_url: str, steps: list[dict[str, Any]]) -> None:
             # A process that died comes back later than within the same second.
             scene.clock.advance(2)
         else:
-            assert outcome.complete
-            assert scene.logged_prices() == scene.prices
+            if outcome.reason is not CrawlReason.BLOCKED:
+                assert outcome.complete
+                assert scene.logged_prices() == scene.prices
             # Whoever crawled may die before it can record what the next crawl may trust.
             scene.state = scene.state if step["state_saved"] else old_state
         scene.valkey.away = scene.log.fail_before = scene.log.fail_after = False
@@ -370,6 +482,8 @@ async def _happen(scene: Scene, step: dict[str, Any]) -> None:
             scene.valkey.away = True
         case "lost answer":
             scene.valkey.lose_answers = 1
+        case "stopped":
+            raise CrawlStoppedError(CrawlReason.BLOCKED, "enough")
         case "append fails":
             scene.log.fail_before = True
         case "append lost":

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
 import pytest_asyncio
+import redis.asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from scrapy import Request, Spider
+from scrapy.crawler import Crawler
+from scrapy.http import Response
 from tests.crawl_scene import FAST, START_AT, Scene
 
 from skatestock.crawl.errors import ReactorError
-from skatestock.crawl.session import CrawlOutcome, crawl_shop, crawl_shops, crawling_reactor
+from skatestock.crawl.middlewares import Manners, SpacingMiddleware
+from skatestock.crawl.politeness import Politeness
+from skatestock.crawl.session import CrawlOutcome, connect_cache, crawl_shop, crawl_shops, crawling_reactor
+from skatestock.crawl.spacing import LocalSpacingGate
 from skatestock.replica.server import ReplicaServers
 from skatestock.replica.world import World
 
@@ -29,6 +44,13 @@ Answer = Callable[[str], bytes]
 async def scene() -> AsyncIterator[Scene]:
     async with ReplicaServers(World(7, START_AT, listings_per_shop=120)) as replica:
         yield Scene.of(replica)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cache(valkey_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    client = connect_cache(valkey_url)
+    yield client
+    await client.aclose()
 
 
 def http(body: bytes, head: str = "", status: str = "200 OK") -> bytes:
@@ -194,6 +216,33 @@ async def test_a_crawl_delay_longer_than_ours_is_kept() -> None:
     assert arrivals[1] - arrivals[0] >= 0.4
 
 
+async def test_a_crawl_delay_that_no_crawl_waits_for_ends_it_at_once() -> None:
+    def answer(path: str) -> bytes:
+        return http(b"User-agent: *\nCrawl-delay: 86400\n") if path == "/robots.txt" else http(ONE_PRODUCT)
+
+    async with scripted_shop(answer) as (scene, heads):
+        outcome = await scene.crawl()
+    assert (outcome.reason, paths(heads)) == ("retry_later", ["/robots.txt"])
+    assert outcome.retry_not_before == scene.clock() + timedelta(days=1)
+
+
+async def test_a_shops_addresses_with_and_without_www_share_one_turn() -> None:
+    asked: list[str] = []
+
+    class Gate(LocalSpacingGate):
+        async def wait_turn(self, host: str, spacing_seconds: float) -> None:
+            asked.append(host)
+
+        async def hold(self, host: str, seconds: float) -> None:
+            asked.append(host)
+
+    spacing = SpacingMiddleware(Crawler(Spider), Manners(Politeness(), Gate(), "SkateStock"))
+    for url in ("https://shop.example/products.json", "https://www.shop.example/products.json"):
+        await spacing.process_request(Request(url))
+        await spacing.process_response(Request(url), Response(url))
+    assert asked == ["shop.example"] * 4
+
+
 async def test_robots_of_the_place_a_redirect_leads_to_counts_too() -> None:
     def answer(path: str) -> bytes:
         if path == "/robots.txt":
@@ -338,3 +387,109 @@ def _run_in_new_loop(work: Callable[[], Awaitable[None]]) -> None:
         await work()
 
     asyncio.run(run())
+
+
+async def crawl_again(scene: Scene, outcome: CrawlOutcome) -> CrawlOutcome:
+    """Crawl with what the crawl before left behind."""
+    request = msgspec.structs.replace(scene.request(), filter_state=outcome.filter_state)
+    return await crawl_shop(request, scene.ports, FAST, scene.clock)
+
+
+async def test_pages_that_have_not_changed_are_not_sent_again(
+    scene: Scene, cache: redis.asyncio.Redis
+) -> None:
+    scene.ports = msgspec.structs.replace(scene.ports, cache=cache)
+    first = await scene.crawl()
+    again = await crawl_again(scene, first)
+    # Each time robots.txt, three pages and a look back at the first; a cache that is new is not yet asked.
+    assert [record.status for record in scene.asked()] == [200, 200, 200, 200, 200, 200, 304, 304, 304, 304]
+    assert (again.complete, again.changed, again.requests, again.pages) == (True, 0, 5, 4)
+    assert again.listings == first.listings
+    assert set(scene.log.completed()[0].listing_ids) == set(scene.log.completed()[1].listing_ids)
+    scene.replica.clock.set_to(START_AT + timedelta(days=30))
+    later = await crawl_again(scene, again)
+    assert later.complete
+    truth = {str(listing.listing_id) for listing in scene.replica.world.state_at("labor")}
+    assert set(scene.log.completed()[-1].listing_ids) == truth
+
+
+async def test_a_tag_is_named_to_the_address_it_came_from_and_to_no_other(
+    cache: redis.asyncio.Redis,
+) -> None:
+    moved = False
+
+    def answer(path: str) -> bytes:
+        if path == "/robots.txt":
+            return EMPTY_ROBOTS
+        if path.startswith("/new/"):
+            return http(ONE_PRODUCT, 'ETag: "new"\r\n')
+        if moved:
+            return http(b"", "Location: /new/products.json\r\n", status="302 Found")
+        return http(ONE_PRODUCT, 'ETag: "old"\r\n')
+
+    async with scripted_shop(answer) as (scene, heads):
+        scene.ports = msgspec.structs.replace(scene.ports, cache=cache)
+        outcome = await scene.crawl()
+        moved = True
+        for _ in range(2):
+            outcome = await crawl_again(scene, outcome)
+            assert outcome.complete
+    named = [("/new/" in head, 'If-None-Match: "old"' in head) for head in heads if "robots" not in head]
+    assert named == [(False, False), *2 * [(False, True), (True, False)]]
+    assert not any('"new"' in head for head in heads)
+
+
+async def test_a_304_is_an_answer_only_to_who_named_a_tag(cache: redis.asyncio.Redis) -> None:
+    headers = 'ETag: W/"a"\r\nContent-Encoding: gzip\r\n'
+
+    def answer(path: str) -> bytes:
+        if path == "/robots.txt":
+            return EMPTY_ROBOTS
+        named = 'If-None-Match: W/"a"' in heads[-1]
+        if named or always:
+            return b"HTTP/1.1 304 Not Modified\r\nContent-Length: 999\r\n" + headers.encode() + b"\r\n"
+        return http(gzip.compress(ONE_PRODUCT), headers)
+
+    always = False
+    async with scripted_shop(answer) as (scene, heads):
+        scene.ports = msgspec.structs.replace(scene.ports, cache=cache)
+        first = await scene.crawl()
+        again = await crawl_again(scene, first)
+        assert (again.complete, again.listings, again.changed) == (True, 1, 0)
+        always = True
+        unasked = await scene.crawl()
+    assert (unasked.reason, unasked.listings) == ("refused", 0)
+
+
+def make_untrusted_certificate(folder: Path) -> ssl.SSLContext:
+    """Make the TLS of a server whose certificate nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file = folder / "server.pem"
+    file.write_bytes(private + certificate.public_bytes(encoding))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+async def test_a_shop_with_a_certificate_that_nobody_vouches_for_is_not_read(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=make_untrusted_certificate(tmp_path))
+    async with server:
+        scene = Scene({"labor": f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
+        outcome = await scene.crawl()
+    assert (outcome.reason, [head for head in asked if head]) == ("robots_unreachable", [])
+    assert "certificate" in outcome.detail

@@ -179,7 +179,8 @@ async def test_a_folder_of_another_major_version_is_refused_with_the_way_out(mad
         version.write_text(ours)
     assert "written by PostgreSQL 14" in str(refused.value)
     assert f"found here is {ours.strip()}" in str(refused.value)
-    assert "pg_dumpall" in str(refused.value)
+    assert "pg_dump" in str(refused.value)
+    assert "SKATESTOCK_POSTGRES_BIN" in str(refused.value)
     assert not (made_folder / "lock").exists()
 
 

@@ -117,6 +117,22 @@ async def test_huge_records_come_in_smaller_batches(log: PostgresEventLog) -> No
     assert await consumer.process(ignore, max_records=100, wait_seconds=0) == 1
 
 
+async def test_records_that_are_missing_in_between_are_passed_over_and_none_is_handed_out_twice(
+    pool: Pool, log: PostgresEventLog
+) -> None:
+    await log.append(TOPIC, [message(str(number)) for number in range(6)])
+    # a group that joins late meets what retention has left: whole days that another group had not read
+    await pool.execute('DELETE FROM eventlog_records WHERE "offset" IN (2, 3)')
+    consumer = await log.open_consumer("latecomers", TOPIC)
+    values: list[bytes] = []
+
+    async def read(_connection: Connection, batch: Batch) -> None:
+        values.extend(record.value for record in batch.records)
+
+    counts = [await consumer.process(read, max_records=3, wait_seconds=0) for _ in range(3)]
+    assert (values, counts) == ([b"0", b"1", b"4", b"5"], [3, 1, 0])
+
+
 async def test_topics_are_set_up_once_by_many(pool: Pool) -> None:
     logs = [PostgresEventLog(pool, topics={"a": 3, "b": 1}) for _ in range(5)]
     await asyncio.gather(*(log.ensure_topics() for log in logs))
@@ -133,6 +149,9 @@ async def test_a_topic_that_was_never_set_up_says_how_to(pool: Pool) -> None:
     log = PostgresEventLog(pool, topics={"new": 2})
     with pytest.raises(UnknownTopicError, match="migrate"):
         await log.append("new", [message("a")])
+    # it would serve none of the partitions that are set up later
+    with pytest.raises(UnknownTopicError, match="migrate"):
+        await log.open_consumer("readers", "new")
 
 
 async def test_the_wake_up_comes_back_after_its_connection_was_lost(
@@ -161,6 +180,25 @@ async def test_the_wake_up_comes_back_after_its_connection_was_lost(
         assert await waiting == 1
         delays.append(loop.time() - appended)
     assert sorted(delays)[1] < 0.4, delays
+
+
+async def test_a_connection_that_dies_while_it_is_set_up_does_not_end_the_wake_ups(
+    pool: Pool, log: PostgresEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect_apart, attempts = pool.connect_apart, 0
+
+    async def fail_at_first() -> asyncpg.Connection:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise asyncpg.InternalClientError(
+                "cannot switch to state 15; another operation (2) is in progress"
+            )
+        return await connect_apart()
+
+    monkeypatch.setattr(pool, "connect_apart", fail_at_first)
+    await log.open_consumer("readers", TOPIC)
+    assert await fetch_listener_pids(pool)
 
 
 async def test_a_lost_wake_up_is_made_good_by_looking(pool: Pool, log: PostgresEventLog) -> None:

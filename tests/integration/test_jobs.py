@@ -45,7 +45,7 @@ async def claim(
     pool: Pool, now: datetime, *, holder: str = "worker", job: str | None = None, force: bool = False
 ) -> Lease | None:
     async with pool.acquire() as connection:
-        return await claim_due_job(connection, "crawl", holder, now, 60, job, force)
+        return await claim_due_job(connection, "crawl", holder, now, 60, job and [job], force)
 
 
 async def claim_labor(pool: Pool, now: datetime = NOW) -> Lease:
@@ -238,7 +238,7 @@ async def test_work_that_takes_long_keeps_its_lease(pool: Pool) -> None:
         await asyncio.sleep(3.5)
         async with pool.acquire() as connection:
             assert (
-                await claim_due_job(connection, "crawl", "x", await fetch_now(connection), 2, lease.job)
+                await claim_due_job(connection, "crawl", "x", await fetch_now(connection), 2, [lease.job])
                 is None
             )
         return "done"

@@ -14,11 +14,11 @@ import pytest
 from skatestock.database.errors import PartitionError
 from skatestock.database.partitions import (
     Partition,
-    drop_partitions_before,
     ensure_day_partitions,
     ensure_month_partitions,
     find_default_partition,
     find_partitions,
+    lock_partitioning,
 )
 from skatestock.database.pool import Connection, Pool, create_pool
 from skatestock.database.transactions import retry_transient, transaction
@@ -66,6 +66,15 @@ async def test_months_are_made_once_and_named_after_themselves(pool: Pool) -> No
         assert await find_default_partition(connection, "price_points") == "price_points_default"
 
 
+async def test_months_that_stand_are_ensured_beside_one_who_makes_others(pool: Pool) -> None:
+    await make_months(pool, NOVEMBER)
+    async with transaction(pool) as making, transaction(pool) as ensuring:
+        await lock_partitioning(making, "price_points")
+        made = ensure_month_partitions(ensuring, "price_points", [NOVEMBER])
+        assert await asyncio.wait_for(made, timeout=2) == []
+        assert await ensuring.fetchval("SHOW statement_timeout") == "30s"
+
+
 async def test_the_edges_are_utc_whatever_time_zone_the_session_has(pool: Pool) -> None:
     async with transaction(pool) as connection:
         await connection.execute("SET LOCAL timezone = 'America/New_York'")
@@ -74,6 +83,19 @@ async def test_the_edges_are_utc_whatever_time_zone_the_session_has(pool: Pool) 
     for offer_id, moment in enumerate((EDGE - timedelta(seconds=1), EDGE)):
         await pool.execute(INSERT, offer_id, moment)
     assert await fetch_places(pool) == {0: "price_points_2026_10", 1: "price_points_2026_11"}
+
+
+async def test_the_edges_are_read_whatever_way_the_server_writes_dates(any_postgres_dsn: str) -> None:
+    connection = await asyncpg.connect(any_postgres_dsn)
+    name = await connection.fetchval("SELECT quote_ident(current_database())")
+    await connection.execute(f"ALTER DATABASE {name} SET datestyle = 'SQL, DMY'")
+    await connection.close()
+    pool = await create_pool(any_postgres_dsn, application_name="partition tests")
+    try:
+        await make_months(pool, OCTOBER, NOVEMBER)
+        assert await make_months(pool, OCTOBER, NOVEMBER) == []
+    finally:
+        await pool.close()
 
 
 async def test_rows_that_came_before_their_partition_are_moved_into_it(pool: Pool) -> None:
@@ -230,16 +252,6 @@ async def test_nothing_is_locked_when_nothing_is_missing(pool: Pool) -> None:
     async with pool.acquire() as writer, writer.transaction():
         await writer.execute(INSERT, 1, EDGE)
         assert await asyncio.wait_for(make_months(pool, NOVEMBER), 2) == []
-
-
-async def test_only_partitions_that_end_before_a_day_are_dropped(pool: Pool) -> None:
-    days = [date(2026, 11, 1) + timedelta(days=n) for n in range(4)]
-    async with transaction(pool) as connection:
-        await ensure_day_partitions(connection, "eventlog_records", days)
-        dropped = await drop_partitions_before(connection, "eventlog_records", date(2026, 11, 3))
-        left = await find_partitions(connection, "eventlog_records")
-    assert dropped == ["eventlog_records_2026_11_01", "eventlog_records_2026_11_02"]
-    assert [partition.name[-2:] for partition in left] == ["03", "04"]
 
 
 @pytest.mark.parametrize("name", ["price_points; DROP TABLE shops", 'price"points', "Price", "", "x" * 60])

@@ -56,6 +56,12 @@ def test_a_bomb_is_stopped_at_the_limit() -> None:
     assert len(decompress_body(gzip.compress(bytes(MOST)), ["gzip"], MOST)) == MOST
 
 
+def test_a_body_of_endless_members_is_stopped_too() -> None:
+    with pytest.raises(PageError) as caught:
+        decompress_body(gzip.compress(b"") * 5000, ["gzip"], MOST)
+    assert caught.value.reason == "too_large"
+
+
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress"])
 def test_an_encoding_we_did_not_ask_for_is_said(encoding: str) -> None:
     with pytest.raises(PageError) as caught:

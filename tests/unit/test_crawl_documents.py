@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from skatestock.crawl.conditional import MAX_AGE
 from skatestock.crawl.politeness import Politeness
 from skatestock.crawl.reasons import CrawlReason, RejectReason
 from skatestock.crawl.shops import Shop, load_shops
@@ -41,6 +42,8 @@ def test_the_limits_are_those_of_the_code() -> None:
     rules = TEXT.split("## Politeness\n")[1].split("\n## ")[0]
     assert f"At least {limits.spacing_seconds:.0f} s lie between" in rules
     assert f"A pause over {limits.max_retry_after_seconds / 60:.0f} minutes" in rules
+    assert f"one over {limits.longest_pause_seconds / 86400:.0f} days is taken for a mistake" in rules
+    assert f"at least once in {MAX_AGE.total_seconds() / 3600:.0f} hours" in rules
     assert f"A request may take {limits.request_timeout_seconds:.0f} s" in rules
     assert (
         f"{limits.max_compressed_bytes >> 20} MiB on the wire and {limits.max_body_bytes >> 20} MiB" in rules

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.crawl_ports import HandClock, LogCounts, LogFingerprints, MemoryLog, new_crawl_id
 
+from skatestock.crawl.conditional import Fetched
 from skatestock.crawl.errors import CrawlStoppedError
 from skatestock.crawl.filter import UnchangedFilter
 from skatestock.crawl.politeness import Politeness
@@ -56,11 +57,11 @@ class Walk:
         judgement = await crawl.read_shop(self._fetching(pages), LogCounts(self.log), politeness)
         return await crawl.complete(judgement, len(self.asked))
 
-    def _fetching(self, pages: Callable[[int], list[Any]]) -> Callable[[str], Awaitable[bytes]]:
-        async def fetch(url: str) -> bytes:
+    def _fetching(self, pages: Callable[[int], list[Any]]) -> Callable[[str, str | None], Awaitable[Fetched]]:
+        async def fetch(url: str, tag: str | None) -> Fetched:
             number = int(url.rpartition("=")[2])
             self.asked.append(number)
-            return json.dumps({"products": pages(number)}).encode()
+            return Fetched(body=json.dumps({"products": pages(number)}).encode())
 
         return fetch
 

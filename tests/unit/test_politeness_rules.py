@@ -23,6 +23,7 @@ from skatestock.crawl.politeness import (
     judge_failure,
     parse_retry_after,
     retry_not_before,
+    site_of,
 )
 from skatestock.crawl.reasons import CrawlReason
 
@@ -73,7 +74,19 @@ def test_a_longer_pause_than_we_wait_ends_the_crawl_and_is_remembered(status: in
         assert (verdict.reason, verdict.retry_after_seconds) == ("retry_later", 301.0)
 
 
-@pytest.mark.parametrize("text", [None, "soon", "", "-5", "1_000", "٣", "Thu, 99 Foo 2026"])
+@pytest.mark.parametrize("text", ["999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_pause_of_years_is_taken_for_a_mistake_and_lasts_a_week(text: str) -> None:
+    verdict = judge(503, retry_after=text)
+    assert isinstance(verdict, Stop)
+    assert (verdict.reason, verdict.retry_after_seconds) == ("retry_later", 7 * 86400)
+    assert retry_not_before(NOW, verdict.retry_after_seconds) == NOW + timedelta(days=7)
+
+
+# The last of them is a moment that UTC has no year for.
+@pytest.mark.parametrize(
+    "text",
+    [None, "soon", "", "-5", "1_000", "٣", "Thu, 99 Foo 2026", "Fri, 31 Dec 9999 23:59:59 -0100"],
+)
 def test_without_a_readable_retry_after_the_pause_doubles(text: str | None) -> None:
     answers = [
         Answer(url=URL, status=503, headers={} if text is None else {"retry-after": text}, attempt=attempt)
@@ -131,6 +144,20 @@ def test_hosts_and_shops_are_told_apart_by_port() -> None:
     assert host_of("http://127.0.0.1:4001/x") == "127.0.0.1:4001"
     assert is_same_shop("http://shop.example/", "https://www.shop.example/x")
     assert not is_same_shop("http://127.0.0.1:4001/", "http://127.0.0.1:4002/")
+
+
+def test_all_addresses_of_a_shop_share_one_spacing() -> None:
+    for url in ("https://shop.example/x", "http://www.Shop.example/", "https://WWW.shop.example:443/y"):
+        assert site_of(url) == "shop.example"
+    assert site_of("http://127.0.0.1:4001/x") == "127.0.0.1:4001"
+
+
+def test_a_304_answers_only_who_named_a_tag() -> None:
+    known = Answer(url=URL, status=304, headers={}, conditional=True)
+    assert judge_answer(known, POLITE, NOW) == Accept()
+    unasked = judge(304)
+    assert isinstance(unasked, Stop)
+    assert unasked.reason == "refused"
 
 
 def test_the_user_agent_says_who_we_are_and_whom_to_ask() -> None:

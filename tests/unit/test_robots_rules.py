@@ -43,6 +43,12 @@ def test_disallowing_everything_holds_for_the_products_too() -> None:
     assert not rules.allows("https://x.example/products.json?limit=250&page=1")
 
 
+def test_rules_for_us_hold_also_where_they_name_a_version() -> None:
+    rules = RobotsRules.parse(b"User-Agent : skatestock/9.9 (beta)\nDisallow: /\n", "SkateStock")
+    assert not rules.allows("https://x.example/products.json")
+    assert RobotsRules.parse(b"User-agent: Other/1\nDisallow: /\n", "SkateStock").allows("https://x.example/")
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_rules(body: bytes) -> None:
     rules = RobotsRules.parse(body, "SkateStock")

@@ -1,6 +1,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,19 +37,33 @@ def test_production_refuses_to_start_without_its_secrets_and_names_each() -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "wanted"),
     [
-        ("SKATESTOCK_API_PORT", "65536"),
-        ("SKATESTOCK_API_PORT", "http"),
-        ("SKATESTOCK_CRAWL_SPACING_SECONDS", "1.9"),
-        ("SKATESTOCK_INGEST_BATCH", "0"),
-        ("SKATESTOCK_LOG_LEVEL", "loud"),
-        ("SKATESTOCK_ENVIRONMENT", "staging"),
+        ("SKATESTOCK_API_PORT", "65536", "an integer <= 65535"),
+        ("SKATESTOCK_API_PORT", "http", "an integer"),
+        ("SKATESTOCK_METRICS_PORT", "some", "an integer"),
+        ("SKATESTOCK_CRAWL_SPACING_SECONDS", "1.9", "a number >= 2.0"),
+        ("SKATESTOCK_CRAWL_SPACING_SECONDS", "inf", "a number <= 3600.0"),
+        ("SKATESTOCK_CRAWL_SPACING_SECONDS", "soon", "a number"),
+        ("SKATESTOCK_INGEST_BATCH", "0", "an integer >= 1"),
+        ("SKATESTOCK_INGEST_BATCH", "9" * 30, "an integer <= 1000000"),
+        ("SKATESTOCK_LOG_JSON", "maybe", "true or false"),
+        ("SKATESTOCK_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
+        ("SKATESTOCK_ENVIRONMENT", "staging", "one of development, production"),
     ],
 )
-def test_a_senseless_value_is_refused_by_name(name: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=name.removeprefix("SKATESTOCK_").lower() + "|Invalid|Expected"):
+def test_a_senseless_value_is_refused_naming_its_variable(name: str, text: str, wanted: str) -> None:
+    with pytest.raises(SettingsError) as caught:
         load_settings({name: text})
+    assert str(caught.value) == f"{name}: expected {wanted}, got {text!r}"
+
+
+def test_a_senseless_value_of_the_file_is_refused_naming_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "skatestock.toml"
+    file.write_text("data = 7\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"SKATESTOCK_CONFIG": str(file)})
+    assert str(caught.value) == "data (in the environment SKATESTOCK_DATA): expected text, got 7"
 
 
 def test_an_unknown_setting_is_an_error_because_it_is_mostly_a_slip() -> None:
@@ -85,3 +100,15 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
         and "SKATESTOCK_TEST_" not in line
     }
     assert documented == set(Settings.__struct_fields__)
+
+
+def test_the_documented_defaults_are_those_that_hold() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "CONFIGURATION.md").read_text()
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `SKATESTOCK_")]
+    documented = {row[1].split("`")[1].removeprefix("SKATESTOCK_").lower(): row[2].strip() for row in rows}
+    for name, default in msgspec.structs.asdict(Settings()).items():
+        if default is None:
+            assert "`" not in documented[name], name
+        else:
+            text = f"{default:g}" if isinstance(default, float) else str(default)
+            assert documented[name] == f"`{text.lower() if isinstance(default, bool) else text}`", name

@@ -272,6 +272,31 @@ def test_what_is_no_page_of_products_is_an_error_and_never_an_empty_page(body: b
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("written", "title"),
+    [
+        (rb"Deck \ud83d", "Deck \ufffd"),
+        (rb"\udc00 Deck", "\ufffd Deck"),
+        (rb"\ud83d\ud83d\uDE00\ude00", "\ufffd\U0001f600\ufffd"),
+        (rb"\ud83d\\ude00", "\ufffd\\ude00"),
+    ],
+)
+def test_half_a_character_costs_no_page(written: bytes, title: str) -> None:
+    body = (
+        b'{"products": [{"id": 1, "handle": "a", "title": "%s", "variants": [{"id": 2, "price": "1.00"}]}]}'
+    )
+    (event,) = parse_products_page(body % written, sighting()).observations
+    assert event.title == title
+
+
+@pytest.mark.parametrize("tags", [b"[" * 200_000, b"[" * 5000 + b"]" * 5000])
+def test_a_body_nested_without_end_is_no_page(tags: bytes) -> None:
+    body = b'{"products": [{"id": 1, "handle": "a", "tags": %s, "variants": []}]}' % tags
+    with pytest.raises(PageError) as caught:
+        parse_products_page(body, sighting())
+    assert caught.value.reason == "not_json"
+
+
 def test_a_byte_order_mark_changes_nothing() -> None:
     body = json.dumps({"products": [product()]}).encode()
     assert parse_products_page(b"\xef\xbb\xbf" + body, sighting()) == parse_products_page(body, sighting())

@@ -36,7 +36,16 @@ def test_a_moment_with_an_offset_is_the_same_moment_in_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "2026-04-10", "2026-04-10T12:00:00", "2026-13-01T00:00:00Z"]
+    "text",
+    [
+        "",
+        "yesterday",
+        "2026-04-10",
+        "2026-04-10T12:00:00",
+        "2026-13-01T00:00:00Z",
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+01:00",
+    ],
 )
 def test_text_that_is_no_moment_with_a_zone_is_refused(text: str) -> None:
     with pytest.raises(InvalidValueError):

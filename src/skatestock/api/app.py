@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from skatestock.api.connections import Database, OpenPool
-from skatestock.api.context import Context
+from skatestock.api.context import STALE_AFTER_SECONDS, Context
 from skatestock.api.documentation import build_documentation
 from skatestock.api.endpoints import ENDPOINTS
 from skatestock.api.health import find_newest_revision
@@ -17,9 +17,6 @@ from skatestock.api.openapi import build_document
 from skatestock.api.problems import HANDLERS
 from skatestock.api.requests import MAX_BODY_BYTES, check_limits, set_headers
 from skatestock.vocabulary.time import Clock, utc_now
-
-STALE_AFTER_SECONDS = 3600
-"""Twice the half hour at which every shop is crawled."""
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 

@@ -5,6 +5,9 @@ from typing import NamedTuple
 from skatestock.api.connections import Database
 from skatestock.vocabulary.time import Clock
 
+STALE_AFTER_SECONDS = 3600
+"""How long after its last complete crawl a shop is called stale: twice the half hour between two crawls."""
+
 
 class Context(NamedTuple):
     """The parts that endpoints work with; one per process."""

@@ -15,7 +15,8 @@ from granian.log import LogLevels
 from litestar import Litestar
 
 from skatestock import __version__
-from skatestock.api.app import STALE_AFTER_SECONDS, create_app
+from skatestock.api.app import create_app
+from skatestock.api.context import STALE_AFTER_SECONDS
 from skatestock.database.pool import create_pool
 from skatestock.telemetry.logs import get_logger
 
@@ -126,6 +127,7 @@ async def _watch_parent(parent: int) -> None:
 
 
 def _find_free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as free:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as free:
         port: int = free.getsockname()[1]
     return port

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from skatestock.catalog.errors import UnknownShopError
 from skatestock.catalog.model import ShopRecord
 from skatestock.database.pool import Connection
 
@@ -12,36 +11,36 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
     $8::bool[])
 ON CONFLICT (slug) DO UPDATE SET
     name = EXCLUDED.name, city = EXCLUDED.city, region = EXCLUDED.region, url = EXCLUDED.url,
-    currency = EXCLUDED.currency, platform = EXCLUDED.platform, demo = EXCLUDED.demo
-WHERE (shops.name, shops.city, shops.region, shops.url, shops.currency, shops.platform, shops.demo)
+    currency = EXCLUDED.currency, platform = EXCLUDED.platform, demo = EXCLUDED.demo, enabled = true
+WHERE (shops.name, shops.city, shops.region, shops.url, shops.currency, shops.platform, shops.demo,
+    shops.enabled)
     IS DISTINCT FROM
     (EXCLUDED.name, EXCLUDED.city, EXCLUDED.region, EXCLUDED.url, EXCLUDED.currency, EXCLUDED.platform,
-     EXCLUDED.demo)
+     EXCLUDED.demo, true)
 """
 
-# Sorted, so that two transactions that add the same brands wait for each other instead of deadlocking.
+_DISABLE_OTHERS = "UPDATE shops SET enabled = false WHERE enabled AND NOT slug = ANY ($1::text[])"
+
+# One transaction adds brands at a time: two that add the same ones in other orders would deadlock.
+_LOCK_BRANDS = "LOCK TABLE brands IN SHARE ROW EXCLUSIVE MODE"
 _ADD_BRANDS = """
-INSERT INTO brands (slug, name)
-SELECT * FROM unnest($1::text[], $2::text[]) AS added (slug, name) ORDER BY slug
-ON CONFLICT (slug) DO NOTHING
+INSERT INTO brands (slug, name) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (slug) DO NOTHING
 """
 
 
-async def ensure_shops(connection: Connection, shops: Iterable[ShopRecord]) -> None:
-    """Add the shops or bring them up to date; idempotent, and a disabled shop stays disabled."""
+async def ensure_shops(
+    connection: Connection, shops: Iterable[ShopRecord], *, disable_others: bool = False
+) -> None:
+    """Add the shops or bring them up to date; all of them count as watched. Idempotent.
+
+    `disable_others` marks those that are not named as no longer watched; what they listed stays as it was.
+    """
     ordered = sorted(shops, key=lambda shop: shop.slug)
     fields = ("slug", "name", "city", "region", "url", "currency", "platform", "demo")
     columns = [[getattr(shop, field) for shop in ordered] for field in fields]
     await connection.execute(_UPSERT_SHOPS, *columns)
-
-
-async def set_shop_enabled(connection: Connection, slug: str, *, enabled: bool) -> None:
-    """Switch the crawling of a shop on or off; raises UnknownShopError."""
-    changed = await connection.fetchval(
-        "UPDATE shops SET enabled = $2 WHERE slug = $1 RETURNING id", slug, enabled
-    )
-    if changed is None:
-        raise UnknownShopError(f"there is no shop {slug!r}")
+    if disable_others:
+        await connection.execute(_DISABLE_OTHERS, columns[0])
 
 
 async def ensure_brands(connection: Connection, names_by_slug: Mapping[str, str]) -> dict[str, int]:
@@ -51,6 +50,7 @@ async def ensure_brands(connection: Connection, names_by_slug: Mapping[str, str]
     ids = await _fetch_brand_ids(connection, names_by_slug)
     missing = names_by_slug.keys() - ids.keys()
     if missing:
+        await connection.execute(_LOCK_BRANDS)
         slugs = sorted(missing)
         await connection.execute(_ADD_BRANDS, slugs, [names_by_slug[slug] for slug in slugs])
         ids |= await _fetch_brand_ids(connection, missing)

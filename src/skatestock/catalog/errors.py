@@ -1,20 +1,10 @@
-"""What can go wrong with the catalogue, and whose fault it is."""
+"""Whose fault it is when the catalogue cannot be written: the data's, or the moment's."""
 
 import asyncpg
 
 from skatestock.database.transactions import is_transient
-from skatestock.vocabulary.errors import SkateStockError
 
-__all__ = ["FAULTS_OF_DATA", "CatalogError", "UnknownShopError", "is_transient"]
-
-
-class CatalogError(SkateStockError):
-    """The root of this room's errors."""
-
-
-class UnknownShopError(CatalogError):
-    """No shop of this name is in the catalogue; `skatestock shops` lists those that are."""
-
+__all__ = ["FAULTS_OF_DATA", "is_transient"]
 
 # Statements that failed because of the values in them: the same values will fail again. asyncpg encodes the
 # rows of a COPY itself and lets Python's own errors through; of PostgreSQL's, these classes speak about

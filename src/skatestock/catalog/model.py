@@ -3,7 +3,7 @@
 Flags say what must be written; whoever changes a state sets them through the methods here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -240,5 +240,3 @@ class ShopDemand(msgspec.Struct):
 
 MISSES_THAT_DELIST = 2
 """Complete crawls in a row without a listing that mean it is gone."""
-
-ShopStates = Mapping[str, ShopState]

@@ -47,7 +47,7 @@ standing AS (
     SELECT product_id, min(rank) AS rank, max(since_at) AS changed_at FROM offered GROUP BY product_id
 ),
 cheapest AS (
-    SELECT DISTINCT ON (product_id) product_id, currency, price_minor, compare_at_minor,
+    SELECT DISTINCT ON (product_id) product_id, rank, currency, price_minor, compare_at_minor,
            max(price_minor) OVER (PARTITION BY product_id, rank, currency) AS highest_minor
     FROM offered WHERE price_minor IS NOT NULL
     ORDER BY product_id, rank, currency, price_minor, compare_at_minor DESC NULLS LAST
@@ -73,7 +73,7 @@ summaries AS (
     LEFT JOIN brands b ON b.id = p.brand_id
     LEFT JOIN categories g ON g.id = p.category_id
     LEFT JOIN standing t ON t.product_id = p.id
-    LEFT JOIN cheapest c ON c.product_id = p.id
+    LEFT JOIN cheapest c ON c.product_id = p.id AND c.rank = t.rank
     LEFT JOIN pictured i ON i.product_id = p.id
     LEFT JOIN sold_by y ON y.product_id = p.id
 )"""

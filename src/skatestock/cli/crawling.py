@@ -130,10 +130,10 @@ class CrawlWorker:
         self._running: set[asyncio.Task[CrawlOutcome | None]] = set()
 
     async def prepare(self, *, only: bool) -> None:
-        """Write the shops into the catalogue and set up their jobs; `only` disables all other jobs."""
+        """Write the shops into the catalogue and set up their jobs; `only` disables all other shops."""
         jobs = {job_of(shop.slug): shop.crawl_every_seconds for shop in self.shops.values()}
         async with transaction(self.platform.pool) as connection:
-            await ensure_shops(connection, shop_records(self.shops.values()))
+            await ensure_shops(connection, shop_records(self.shops.values()), disable_others=only)
             await ensure_jobs(connection, KIND, jobs, await fetch_now(connection), disable_others=only)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -179,7 +179,8 @@ class CrawlWorker:
             return None
 
     async def _claim(self, slug: str | None = None) -> Lease | None:
-        job = None if slug is None else job_of(slug)
+        # others may have set up jobs of shops that this process was never told of
+        jobs = [job_of(known) for known in (self.shops if slug is None else [slug])]
         async with self.platform.pool.acquire() as connection:
             return await claim_due_job(
                 connection,
@@ -187,7 +188,7 @@ class CrawlWorker:
                 self._holder,
                 await fetch_now(connection),
                 self.platform.settings.lease_seconds,
-                job=job,
+                jobs=jobs,
                 force=slug is not None,
             )
 

@@ -92,7 +92,8 @@ async def demo(
         plan = _plan_world(held.folder / _WORLD_FILE, days, listings, seed)
         shops_file = _write_shops(held.folder, plan)
         extra = _plan_extra(held.folder, plan, step_hours)
-        environ = {f"{PREFIX}SHOPS_FILE": str(shops_file)}
+        # The shops are on this machine, where no proxy of the environment would find them.
+        environ = {f"{PREFIX}SHOPS_FILE": str(shops_file), "no_proxy": "*"}
         children = await plan_children(settings, held, extra=extra, environ=environ, demo=True)
         announce = announce_api(settings, "five replica shops: demo data, crawled for real")
         progress_file = held.folder / _PROGRESS_FILE

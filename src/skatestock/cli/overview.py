@@ -8,11 +8,12 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
+from skatestock.api.context import STALE_AFTER_SECONDS
 from skatestock.catalog.crawl_queries import Freshness, ShopStatus, fetch_shop_statuses
 from skatestock.cli.errors import UNAVAILABLE, find_failure
 from skatestock.cli.options import Data, Json, settings_from
 from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, Platform, get_database_url, open_platform
-from skatestock.cli.terminal import Terminal, format_age, make_table, print_json
+from skatestock.cli.terminal import PROCESS_COLOURS, Terminal, format_age, make_table, print_json
 from skatestock.crawl.shops import load_shops
 from skatestock.embedded.children import ChildState
 from skatestock.embedded.process_records import FolderProcesses, find_processes
@@ -23,13 +24,6 @@ from skatestock.settings import Settings
 from skatestock.vocabulary.time import format_moment
 
 _STATE_COLOURS = {Freshness.FRESH: "green", Freshness.STALE: "yellow", Freshness.DISABLED: "dim"}
-_PROCESS_COLOURS = {
-    ChildState.READY: "green",
-    ChildState.DONE: "green",
-    ChildState.RESTARTING: "yellow",
-    ChildState.CRASH_LOOP: "red",
-    ChildState.FAILED: "red",
-}
 
 
 def shops(*, as_json: Json = False, data: Data = None) -> int:
@@ -39,6 +33,7 @@ def shops(*, as_json: Json = False, data: Data = None) -> int:
         print_json([msgspec.to_builtins(shop) for shop in found])
         return 0
     table = make_table("slug", "name", "where", "address", "every")
+    table.columns[3].no_wrap = True
     for shop in found:
         where = ", ".join(part for part in (shop.city, shop.region) if part)
         name = escape(shop.name) + (" [dim](demo)[/]" if shop.demo else "")
@@ -100,7 +95,8 @@ def _describe_shop(shop: ShopStatus, now: datetime) -> dict[str, Any]:
         for name, value in shop._asdict().items()
     }
     age = None if shop.last_complete_at is None else int((now - shop.last_complete_at).total_seconds())
-    return described | {"state": shop.freshness(now).value, "seconds_since_complete": age}
+    state = shop.freshness(now, fresh_for_seconds=STALE_AFTER_SECONDS)
+    return described | {"state": state.value, "seconds_since_complete": age}
 
 
 def _describe_processes(processes: FolderProcesses | None) -> list[dict[str, Any]]:
@@ -112,12 +108,12 @@ def _describe_processes(processes: FolderProcesses | None) -> list[dict[str, Any
 def _print_status(described: dict[str, Any]) -> None:
     terminal = Terminal()
     if described["processes"]:
-        terminal.print(_process_table(described["processes"]))
+        terminal.print(_process_table(described["processes"]), "")
     if "error" in described:
         terminal.say(f"[red]no word from the database:[/] {escape(described['error'])}")
         return
     if described["shops"]:
-        terminal.print(_shop_table(described["shops"]))
+        terminal.print(_shop_table(described["shops"]), "")
     else:
         terminal.say("No shop was crawled yet.")
     lag = sum(described["lag"].values())
@@ -133,7 +129,7 @@ def _print_status(described: dict[str, Any]) -> None:
 def _process_table(processes: Sequence[dict[str, Any]]) -> Table:
     table = make_table("process", "state", "pid", "restarts", "address", title="What runs")
     for child in processes:
-        colour = _PROCESS_COLOURS.get(ChildState(child["state"]), "dim")
+        colour = PROCESS_COLOURS.get(ChildState(child["state"]), "dim")
         table.add_row(
             child["name"],
             f"[{colour}]{child['state'].replace('_', ' ')}[/]",

@@ -6,10 +6,11 @@ import socket
 from functools import partial
 from typing import Annotated
 
+import asyncpg
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from skatestock.cli.errors import INTERRUPTED, AddressTakenError
+from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, AddressTakenError
 from skatestock.cli.options import Data, Json, Port, flag, settings_from
 from skatestock.cli.platform import (
     Platform,
@@ -21,9 +22,11 @@ from skatestock.cli.platform import (
 )
 from skatestock.cli.terminal import Terminal, print_json
 from skatestock.database.transactions import is_transient, retry_transient
-from skatestock.eventlog.retention import enforce_retention
+from skatestock.eventlog.retention import Retained, enforce_retention
 from skatestock.ingest.consumer import run_ingest
-from skatestock.jobs.commands import claim_due_job, ensure_jobs, finish_job
+from skatestock.jobs.commands import claim_due_job, ensure_jobs, finish_job, give_back_job
+from skatestock.jobs.errors import LeaseLostError
+from skatestock.jobs.heartbeat import run_with_heartbeat
 from skatestock.jobs.model import Lease, next_due_at
 from skatestock.jobs.queries import fetch_now
 from skatestock.telemetry.logs import configure_logging, get_logger
@@ -96,15 +99,16 @@ async def maintain(
 ) -> int:
     """Make partitions ahead and drop what the log's retention allows, every hour until stopped.
 
-    Several may run at once: a lease lets one of them work.
+    Several may run at once: a lease lets one of them work. With --once, exit code 4 says that another is at
+    it or that the tables were too busy.
     """
     async with open_platform(settings_from(data), "maintain", pool_size=2) as platform:
         stop = stop_on_signals()
         await retry_transient(lambda: _ensure_maintenance(platform))
         while not stop.is_set():
-            await _maintain_if_due(platform, force=once)
+            done = await _maintain_if_due(platform, force=once)
             if once:
-                break
+                return 0 if done else INCOMPLETE
             try:
                 await asyncio.wait_for(stop.wait(), _LOOK_EVERY_SECONDS)
             except TimeoutError:
@@ -118,32 +122,46 @@ async def _ensure_maintenance(platform: Platform) -> None:
         await ensure_jobs(connection, MAINTENANCE, {_MAINTENANCE_JOB: _MAINTENANCE_EVERY_SECONDS}, now)
 
 
-async def _maintain_if_due(platform: Platform, *, force: bool) -> None:
+async def _maintain_if_due(platform: Platform, *, force: bool) -> bool:
+    """Do the work if it is due, or by force at once; tells whether it was done."""
+    lease_seconds = platform.settings.lease_seconds
     try:
         async with platform.pool.acquire() as connection:
             now = await fetch_now(connection)
-            lease = await claim_due_job(
-                connection, MAINTENANCE, "maintain", now, platform.settings.lease_seconds, force=force
-            )
-        if lease is not None:
-            await _maintain(platform, lease)
+            lease = await claim_due_job(connection, MAINTENANCE, "maintain", now, lease_seconds, force=force)
+        if lease is None:
+            return False
+        await run_with_heartbeat(platform.pool, lease, lease_seconds, partial(_maintain, platform, lease))
     except Exception as error:
-        # PostgreSQL may restart under us; the lease runs out and the work is due again.
-        if not is_transient(error):
+        # PostgreSQL may restart under us, or another take over: the work is due again.
+        if not is_transient(error) and not isinstance(error, LeaseLostError):
             raise
         _log.warning("maintenance_postponed", error=str(error))
+        return False
+    return True
 
 
 async def _maintain(platform: Platform, lease: Lease) -> None:
-    made = await ensure_partitions_ahead(platform.pool)
-    async with platform.pool.acquire() as connection:
-        today = await fetch_today(connection)
-    retained = await enforce_retention(platform.pool, days=platform.settings.log_retention_days, today=today)
+    try:
+        made, retained = await _arrange_partitions(platform)
+    except asyncpg.LockNotAvailableError:
+        # The tables are too busy now. Whoever looks next may try, without waiting for this lease to end.
+        async with platform.pool.acquire() as connection:
+            await give_back_job(connection, lease)
+        raise
     async with platform.pool.acquire() as connection:
         now = await fetch_now(connection)
         due_at = next_due_at(lease.due_at, lease.every_seconds, now)
         await finish_job(connection, lease, now, "done", False, {}, due_at)
     _log.info("maintained", made=made, dropped=retained.dropped, deleted_records=retained.deleted_records)
+
+
+async def _arrange_partitions(platform: Platform) -> tuple[list[str], Retained]:
+    made = await ensure_partitions_ahead(platform.pool)
+    async with platform.pool.acquire() as connection:
+        today = await fetch_today(connection)
+    days = platform.settings.log_retention_days
+    return made, await enforce_retention(platform.pool, days=days, today=today)
 
 
 def api(

@@ -10,22 +10,23 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 import psutil
 from rich.markup import escape
 
+from skatestock.cli.errors import AddressTakenError
 from skatestock.cli.options import Data, Port, flag, settings_from
 from skatestock.cli.platform import postgres_programs
-from skatestock.cli.terminal import Terminal
+from skatestock.cli.terminal import PROCESS_COLOURS, Terminal, spell_command
 from skatestock.embedded.addresses import POSTGRES_FOLDER, VALKEY_FOLDER
 from skatestock.embedded.children import Child, ChildState, ChildStatus
 from skatestock.embedded.data_folder import HeldFolder, hold_folder
-from skatestock.embedded.errors import EmbeddedError, PortInUseError
+from skatestock.embedded.errors import EmbeddedError
 from skatestock.embedded.folder_lock import find_holder
 from skatestock.embedded.leftovers import is_running
-from skatestock.embedded.ports import find_free_port, is_free
+from skatestock.embedded.ports import find_free_port, find_obstacle
 from skatestock.embedded.postgres import EmbeddedPostgres
 from skatestock.embedded.process_records import find_processes
 from skatestock.embedded.shelter import remove_homes
@@ -37,13 +38,10 @@ from skatestock.telemetry.logs import configure_logging
 _METRICS_PORT = f"{PREFIX}METRICS_PORT"
 _STOP_SECONDS = 90
 _LOOK_EVERY_SECONDS = 0.05
-_STATE_COLOURS = {
-    ChildState.READY: "green",
-    ChildState.DONE: "green",
-    ChildState.RESTARTING: "yellow",
-    ChildState.CRASH_LOOP: "red",
-    ChildState.FAILED: "red",
-}
+# What listens everywhere is asked here: nobody can visit "everywhere".
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not listened on
+# Our own processes are on this machine: a proxy of the environment knows nothing of them.
+_DIRECT = build_opener(ProxyHandler({}))
 
 
 async def up(*, data: Data = None, port: Port = None) -> int:
@@ -106,7 +104,7 @@ async def plan_children(
         depends_on=tuple(child.name for child in servers),
         one_shot=True,
     )
-    base = f"http://{settings.api_host}:{settings.api_port}"
+    base = api_address(settings)
     labels = ["--demo"] if demo else []
     api = Child(
         name="api",
@@ -198,13 +196,13 @@ def announce_api(settings: Settings, what: str) -> Callable[[Terminal], None]:
     """Return what tells a person that the platform is up, and where to look."""
 
     def announce(console: Terminal) -> None:
-        base = f"http://{settings.api_host}:{settings.api_port}"
-        folder = escape(str(settings.data_folder))
+        base = api_address(settings)
+        folder = str(settings.data_folder)
         console.say(f"\n[bold green]SkateStock is up[/] on the {what}.")
         console.say(f"  API and documentation   {base}/api-docs")
         console.say(f"  products                {base}/products")
-        console.say(f"  data and logs           {folder}")
-        console.say(f"  what runs where         skatestock status --data {folder}")
+        console.say(f"  data and logs           {escape(folder)}")
+        console.say(f"  what runs where         {escape(spell_command('status', '--data', folder))}")
         console.say("  stop with Ctrl-C\n")
 
     return announce
@@ -214,7 +212,7 @@ def _tell(console: Terminal, status: ChildStatus) -> None:
     # That something starts is no news: that it is ready comes soon, or why it is not.
     if status.state in (ChildState.WAITING, ChildState.STARTING, ChildState.STOPPED):
         return
-    colour = _STATE_COLOURS.get(status.state, "dim")
+    colour = PROCESS_COLOURS.get(status.state, "dim")
     where = f" at {status.address}" if status.address and status.state is ChildState.READY else ""
     process = f" (pid {status.pid})" if status.pid and status.state is ChildState.READY else ""
     log = (
@@ -227,19 +225,31 @@ def _tell(console: Terminal, status: ChildStatus) -> None:
 
 
 def resolve_port(settings: Settings) -> Settings:
-    """Choose a free port where the settings ask for any; raises PortInUseError for one that is taken."""
-    if settings.api_port == 0:
-        return msgspec.structs.replace(settings, api_port=find_free_port())
-    if not is_free(settings.api_port):
-        raise PortInUseError("The API", settings.api_port)
-    return settings
+    """Choose a free port where the settings ask for any.
+
+    Raises AddressTakenError when the API could not listen there.
+    """
+    host, port = settings.api_host, settings.api_port
+    obstacle = find_obstacle(host, port)
+    if obstacle is not None:
+        raise AddressTakenError(
+            f"the API cannot listen on {host}:{port}: {obstacle}; choose another --port "
+            "(0 takes any free one), or set SKATESTOCK_API_PORT and SKATESTOCK_API_HOST"
+        )
+    return settings if port else msgspec.structs.replace(settings, api_port=find_free_port(host))
+
+
+def api_address(settings: Settings) -> str:
+    """Return the address under which the API answers on this machine."""
+    host = _WILDCARDS.get(settings.api_host, settings.api_host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
 
 
 def answers(url: str) -> Callable[[], Awaitable[bool]]:
     """Return a readiness check that asks one of our own addresses for a 200."""
 
     def ask() -> bool:
-        with suppress(OSError), urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback address
+        with suppress(OSError), _DIRECT.open(url, timeout=2) as answer:
             return bool(answer.status == 200)
         return False
 

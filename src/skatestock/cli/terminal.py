@@ -1,13 +1,28 @@
 """What commands print: lines and tables for people, JSON for scripts."""
 
+import shlex
+import shutil
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+from skatestock.embedded.children import ChildState
+
+PROCESS_COLOURS: Mapping[ChildState, str] = {
+    ChildState.READY: "green",
+    ChildState.DONE: "green",
+    ChildState.RESTARTING: "yellow",
+    ChildState.CRASH_LOOP: "red",
+    ChildState.FAILED: "red",
+}
+"""How a process stands, as a colour; dim for any other state."""
 
 
 class OutputClosedError(Exception):
@@ -32,7 +47,12 @@ class Terminal(Console):
 def make_table(*columns: str, title: str | None = None) -> Table:
     """Make a table that stands as close as it can, so that it fits 100 columns."""
     table = Table(
-        box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", padding=(0, 1, 0, 0)
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        padding=(0, 1, 0, 0),
     )
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -56,6 +76,15 @@ def format_age(seconds: float) -> str:
         if age >= 2 * size:
             return f"{age // size} {unit}"
     return f"{age.seconds} s"
+
+
+def spell_command(*arguments: str) -> str:
+    """Write one of our commands so that a shell in this folder runs it: the PATH may not have it."""
+    program = "skatestock"
+    if shutil.which(program) is None:
+        beside = Path(sys.executable).with_name(program)
+        program = str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+    return shlex.join([program, *arguments])
 
 
 def count_of(number: int, thing: str) -> str:

@@ -10,6 +10,8 @@ ACCEPT_ENCODING = "gzip, deflate"
 """What we can read whole and within limits; Shopify's pages shrink to a tenth by gzip alone."""
 
 _CHUNK_BYTES = 256 * 1024
+# Each member of a gzip body copies what follows it: a body of tiny ones costs minutes.
+_MAX_MEMBERS = 1000
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -44,7 +46,7 @@ def _inflate(body: bytes, window_bits: int, encoding: str, max_bytes: int) -> by
     parts: list[bytes] = []
     size = 0
     rest = body
-    while True:
+    for _ in range(_MAX_MEMBERS):
         stream = zlib.decompressobj(window_bits)
         while not stream.eof:
             part = _inflate_chunk(stream, rest, encoding)
@@ -59,6 +61,7 @@ def _inflate(body: bytes, window_bits: int, encoding: str, max_bytes: int) -> by
         rest = stream.unused_data.lstrip(b"\0")
         if window_bits != _GZIP or not rest.startswith(b"\x1f\x8b"):
             return b"".join(parts)
+    raise PageError(CrawlReason.TOO_LARGE, f"the body has more than {_MAX_MEMBERS} gzip members")
 
 
 def _inflate_chunk(stream: "zlib._Decompress", rest: bytes, encoding: str) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib import import_module
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_instal
 from twisted.internet import asyncioreactor
 
 from skatestock.crawl import middlewares
+from skatestock.crawl.conditional import Fetched, parse_entity_tag
 from skatestock.crawl.errors import ReactorError
 from skatestock.crawl.middlewares import Manners
 
@@ -88,10 +90,20 @@ class Fetcher:
         """Return how many requests went out, those to robots.txt and the repeated ones included."""
         return self._manners.requests
 
-    async def fetch(self, url: str) -> bytes:
-        """Fetch one whole body, decompressed; raises CrawlStoppedError when the crawl must end."""
-        response = await self._crawler.engine.download_async(Request(url, dont_filter=True))
-        return response.body
+    async def fetch(self, url: str, tag: str | None = None) -> Fetched:
+        """Fetch one whole body, decompressed; with a tag only if it no longer reads as under that tag.
+
+        Raises CrawlStoppedError when the crawl must end.
+        """
+        request = Request(url, headers={} if tag is None else {"If-None-Match": tag}, dont_filter=True)
+        response = await self._crawler.engine.download_async(request)
+        # A tag holds for the address that was asked; after a redirect it is another's.
+        stated = response.headers.get("ETag") if response.url == request.url else None
+        return Fetched(
+            body=response.body,
+            tag=parse_entity_tag(None if stated is None else stated.decode("latin-1")),
+            unchanged=response.status == HTTPStatus.NOT_MODIFIED,
+        )
 
 
 @asynccontextmanager

@@ -1,11 +1,12 @@
 """The unchanged-filter: says which listings differ from their last state on the log (decision 4).
 
 Unchanged means equal to the *last* fingerprint, never "seen before". The cache of a shop is one hash,
-`skatestock:fingerprints:{shop}`: listing id to 32 bytes, and two fields that no listing id can equal:
+`skatestock:fingerprints:{shop}`: listing id to 32 bytes, and fields that no listing id can equal:
 
 - the owner, the crawl that works with the hash: every read and write asks for it, so a crawl that was
   overtaken, a server that was restarted or a hash that was evicted is neither believed nor written to;
-- the end marker, the crawl that left the hash in good order.
+- the end marker, the crawl that left the hash in good order;
+- one for each page that may be asked for conditionally (`conditional`), as trustworthy as the rest.
 
 A crawl trusts the hash only if the server still is the process (`run_id`) and the marker still is the crawl
 that its predecessor recorded *elsewhere*, durably. It takes the marker away at its start and puts it back at
@@ -14,11 +15,14 @@ end in distrust, and the last states are asked of the catalogue instead.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Self, cast
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from skatestock.crawl.conditional import KnownPage
 from skatestock.crawl.ports import LastFingerprints
 from skatestock.events.model import ListingObserved
 from skatestock.telemetry.logs import get_logger
@@ -89,16 +93,46 @@ class UnchangedFilter:
         known = await self._fetch_known([event.listing_id for event in observations])
         return [event for event in observations if known.get(event.listing_id) != event.fingerprint]
 
+    async def find_known_page(self, number: int, reading: str, now: datetime) -> KnownPage | None:
+        """Find what a page said when it was last read, if a 304 for it would mean that nothing changed.
+
+        None without a cache that is trusted.
+        """
+        if not self.trusted or self._client is None:
+            return None
+        try:
+            field = page_field(number)
+            value = (await self._read([field]))[field]
+            if value is None:
+                return None
+            page = msgspec.msgpack.decode(value, type=KnownPage)
+            return page if page.still_stands(reading, now, await self._read(page.listing_ids)) else None
+        except msgspec.DecodeError:
+            # Another version of ours wrote it in another form.
+            return None
+        except _AWAY as error:
+            await self._give_up(error)
+            return None
+
     async def record(
-        self, observations: Sequence[ListingObserved], changed: Sequence[ListingObserved]
+        self,
+        observations: Sequence[ListingObserved],
+        changed: Sequence[ListingObserved],
+        number: int = 0,
+        page: KnownPage | None = None,
     ) -> None:
-        """Remember a page's states, after the log has acknowledged those that changed; one round trip."""
+        """Remember a page's states, after the log has acknowledged those that changed; one round trip.
+
+        `page` is what to remember of the page of that number as a whole; None where that is nothing.
+        """
         self._recorded.update((event.listing_id, event.fingerprint) for event in changed)
         # A cache that is being rebuilt needs the unchanged ones too.
         to_write = changed if self.trusted else observations
-        if self._client is None or not to_write:
-            return
         pairs = [part for event in to_write for part in (event.listing_id, event.fingerprint)]
+        if page is not None:
+            pairs += (page_field(number), msgspec.msgpack.encode(page))
+        if self._client is None or not pairs:
+            return
         try:
             await self._write(pairs)
         except _AWAY as error:
@@ -155,12 +189,12 @@ class UnchangedFilter:
             for listing_id in listing_ids
         }
 
-    async def _read(self, listing_ids: Sequence[str]) -> Mapping[str, bytes | None]:
+    async def _read(self, fields: Sequence[str]) -> Mapping[str, bytes | None]:
         assert self._client is not None
-        values = await cast(Any, self._client.hmget(self._key, [_OWNER, *listing_ids]))
+        values = await cast(Any, self._client.hmget(self._key, [_OWNER, *fields]))
         if values[0] != self._crawl_id.encode():
             raise _OvertakenError("the cache does not belong to this crawl")
-        return dict(zip(listing_ids, values[1:], strict=True))
+        return dict(zip(fields, values[1:], strict=True))
 
     async def _write(self, pairs: Sequence[str | bytes]) -> None:
         assert self._client is not None
@@ -186,3 +220,8 @@ class UnchangedFilter:
 def fingerprints_key(shop: str) -> str:
     """Return the key of a shop's hash."""
     return f"skatestock:fingerprints:{shop}"
+
+
+def page_field(number: int) -> str:
+    """Return the field of a shop's hash that keeps what one page said."""
+    return f"\x00page:{number}"

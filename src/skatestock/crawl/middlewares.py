@@ -6,6 +6,7 @@ the delay below its minimum and pass on half a compressed body as a whole one. `
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -36,6 +37,7 @@ from skatestock.crawl.politeness import (
     host_of,
     judge_answer,
     judge_failure,
+    site_of,
 )
 from skatestock.crawl.ports import SpacingGate
 from skatestock.crawl.reasons import CrawlReason
@@ -110,13 +112,20 @@ class RobotsMiddleware(_Middleware):
         host = host_of(request.url)
         if host not in self._rules:
             self._rules[host] = await self._fetch_rules(request.url)
-            delay = self._rules[host].crawl_delay_seconds
-            self._manners.crawl_delay_seconds = max(self._manners.crawl_delay_seconds, delay)
-            if delay > 0:
-                # It counts from the answer that said it.
-                await self._manners.gate.hold(host, self._manners.spacing_seconds)
+            await self._keep_delay(request.url, self._rules[host].crawl_delay_seconds)
         if not self._rules[host].allows(request.url):
             raise CrawlStoppedError(CrawlReason.ROBOTS_DISALLOWED, f"robots.txt disallows {request.url}")
+
+    async def _keep_delay(self, url: str, delay_seconds: float) -> None:
+        politeness = self._manners.politeness
+        if delay_seconds > politeness.max_retry_after_seconds:
+            pause = min(delay_seconds, politeness.longest_pause_seconds)
+            detail = f"{url}: robots.txt asks for {delay_seconds:g} s between requests"
+            raise CrawlStoppedError(CrawlReason.RETRY_LATER, detail, pause)
+        self._manners.crawl_delay_seconds = max(self._manners.crawl_delay_seconds, delay_seconds)
+        if delay_seconds > 0:
+            # It counts from the answer that said it.
+            await self._manners.gate.hold(site_of(url), self._manners.spacing_seconds)
 
     async def _fetch_rules(self, url: str) -> RobotsRules:
         parts = urlsplit(url)
@@ -147,13 +156,17 @@ class PaceMiddleware(_Middleware):
             headers=_read_headers(response),
             attempt=request.meta.get("attempt", 1),
             redirects=request.meta.get("redirects", 0),
+            conditional="If-None-Match" in request.headers,
         )
         verdict = judge_answer(answer, self._manners.politeness, datetime.now(UTC))
         if isinstance(verdict, Accept):
             return await self._read_whole(request, response)
         if isinstance(verdict, Redirect):
             meta = request.meta | {"redirects": answer.redirects + 1, "attempt": 1}
-            return request.replace(url=verdict.url, meta=meta)
+            elsewhere = request.replace(url=verdict.url, meta=meta)
+            # The tag is that of the address which was asked first.
+            elsewhere.headers.pop("If-None-Match", None)
+            return elsewhere
         return await self._carry_out(verdict, request)
 
     async def process_exception(self, request: Request, exception: Exception) -> Request | None:
@@ -167,6 +180,9 @@ class PaceMiddleware(_Middleware):
         return await self._repeat_or_stop(request, reason, f"{type(exception).__name__}: {exception}"[:300])
 
     async def _read_whole(self, request: Request, response: Response) -> Response | Request:
+        if response.status == HTTPStatus.NOT_MODIFIED:
+            # It has no body, whatever its headers say of the one that it stands for.
+            return response
         most = request.meta.get("max_body_bytes", self._manners.politeness.max_body_bytes)
         values = [value.decode("latin-1") for value in response.headers.getlist("Content-Encoding")]
         try:
@@ -185,7 +201,7 @@ class PaceMiddleware(_Middleware):
             raise CrawlStoppedError(verdict.reason, verdict.detail, verdict.retry_after_seconds)
         if verdict.slower:
             self._manners.slow_down()
-        await self._manners.gate.hold(host_of(request.url), verdict.after_seconds)
+        await self._manners.gate.hold(site_of(request.url), verdict.after_seconds)
         meta = request.meta | {"attempt": request.meta.get("attempt", 1) + 1}
         return request.replace(meta=meta)
 
@@ -204,11 +220,11 @@ class HeadersMiddleware(_Middleware):
 
 
 class SpacingMiddleware(_Middleware):
-    """Keeps requests to one host apart, measured from the end of the one to the start of the next."""
+    """Keeps requests to one shop apart, measured from the end of the one to the start of the next."""
 
     async def process_request(self, request: Request) -> None:
-        """Wait for the host's turn; the last step before the request goes out."""
-        await self._manners.gate.wait_turn(host_of(request.url), self._manners.spacing_seconds)
+        """Wait for the shop's turn; the last step before the request goes out."""
+        await self._manners.gate.wait_turn(site_of(request.url), self._manners.spacing_seconds)
         self._manners.requests += 1
 
     async def process_response(self, request: Request, response: Response) -> Response:
@@ -223,7 +239,7 @@ class SpacingMiddleware(_Middleware):
 
     async def _hold(self, request: Request) -> None:
         if self._manners.spacing_seconds > 0:
-            await self._manners.gate.hold(host_of(request.url), self._manners.spacing_seconds)
+            await self._manners.gate.hold(site_of(request.url), self._manners.spacing_seconds)
 
 
 def _read_headers(response: Response) -> dict[str, str]:

@@ -17,6 +17,7 @@ _MEBIBYTE = 1024 * 1024
 _PORTS = {"http": 80, "https": 443}
 _RETRIED_STATUSES = frozenset({408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_NOT_MODIFIED = 304
 _SHOPIFY_BLOCKED = 430
 _TOO_MANY_REQUESTS = 429
 
@@ -25,7 +26,7 @@ class Politeness(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one crawl."""
 
     spacing_seconds: float = 2.0
-    """Between the end of one request to a host and the start of the next, and between any two starts."""
+    """Between the end of one request to a shop and the start of the next, and between any two starts."""
     contact: str | None = None
     """A URL or address for shop owners, part of the User-Agent."""
     request_timeout_seconds: float = 60.0
@@ -37,6 +38,8 @@ class Politeness(msgspec.Struct, frozen=True, kw_only=True):
     """Waited before the first repetition, twice as long before each further one."""
     max_retry_after_seconds: float = 300.0
     """A shop that asks for a longer pause than this is left to a later crawl."""
+    longest_pause_seconds: float = 7 * 86400.0
+    """A shop that asks for a longer pause than this is taken to be mistaken, and asked again after this."""
     blocked_pause_seconds: float = 6 * 3600.0
     rate_limited_pause_seconds: float = 3600.0
     max_compressed_bytes: int = 16 * _MEBIBYTE
@@ -90,6 +93,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """By lower-case name."""
     attempt: int = 1
     redirects: int = 0
+    conditional: bool = False
+    """Whether the request named the tag of what we know: only then is a 304 an answer."""
 
 
 def judge_answer(answer: Answer, politeness: Politeness, now: datetime) -> Verdict:
@@ -105,7 +110,7 @@ def judge_answer(answer: Answer, politeness: Politeness, now: datetime) -> Verdi
         return _judge_retry(answer, politeness, now, CrawlReason.SERVER_ERROR)
     if status >= 500:
         return Stop(CrawlReason.SERVER_ERROR, f"{answer.url} answered {status}")
-    if status == 200:
+    if status == 200 or (status == _NOT_MODIFIED and answer.conditional):
         return Accept()
     return Stop(CrawlReason.REFUSED, f"{answer.url} answered {status}")
 
@@ -148,11 +153,16 @@ def is_same_shop(url: str, other: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return the host, with its port where it is unusual, for which spacing and robots.txt hold."""
+    """Return the host, with its port where it is unusual, for which a robots.txt holds."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     port = parts.port
     return host if port is None or port == _PORTS.get(parts.scheme) else f"{host}:{port}"
+
+
+def site_of(url: str) -> str:
+    """Return the host as spacing knows it: one for all addresses of a shop, with or without `www.`."""
+    return host_of(url).removeprefix("www.")
 
 
 def retry_not_before(now: datetime, seconds: float | None) -> datetime | None:
@@ -166,14 +176,13 @@ def _judge_retry(answer: Answer, politeness: Politeness, now: datetime, reason: 
     asked = parse_retry_after(answer.headers.get("retry-after"), now, answer.headers.get("date"))
     detail = f"{answer.url} answered {answer.status}"
     if asked is not None and asked > politeness.max_retry_after_seconds:
-        return Stop(CrawlReason.RETRY_LATER, f"{detail} and asks for a pause of {asked:.0f} s", asked)
+        pause = min(asked, politeness.longest_pause_seconds)
+        return Stop(CrawlReason.RETRY_LATER, f"{detail} and asks for a pause of {asked:.0f} s", pause)
     limited = reason is CrawlReason.RATE_LIMITED
     if answer.attempt > politeness.retries:
-        pause = politeness.rate_limited_pause_seconds if limited else None
-        longer = max(asked or 0.0, pause or 0.0) or None
-        return Stop(reason, f"{detail}, {answer.attempt} times in a row", longer)
-    pause = max(asked or 0.0, backoff_before(answer.attempt, politeness) if asked is None else 0.0)
-    return Retry(pause, slower=limited)
+        longest = max(asked or 0.0, politeness.rate_limited_pause_seconds if limited else 0.0)
+        return Stop(reason, f"{detail}, {answer.attempt} times in a row", longest or None)
+    return Retry(backoff_before(answer.attempt, politeness) if asked is None else asked, slower=limited)
 
 
 def _judge_redirect(answer: Answer, politeness: Politeness) -> Redirect | Stop:
@@ -200,9 +209,9 @@ def _parse_http_date(text: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _site(url: str) -> tuple[str, int]:

@@ -1,8 +1,12 @@
 """What a shop's robots.txt allows; parsing only, fetching it is the middleware's part."""
 
+import re
 from typing import Self
 
 from protego import Protego
+
+# "User-agent: SkateStock/1.0" means us, whatever our version; Protego would take it for another name.
+_VERSION = re.compile(r"^([ \t]*user-agent[ \t]*:[ \t]*[\w-]+)/.*$", re.IGNORECASE | re.MULTILINE)
 
 
 class RobotsRules:
@@ -16,7 +20,7 @@ class RobotsRules:
     def parse(cls, body: bytes, agent: str) -> Self:
         """Read a robots.txt; bytes that are no text are replaced, lines that are no rule are skipped."""
         text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-        return cls(Protego.parse(text), agent)
+        return cls(Protego.parse(_VERSION.sub(r"\1", text)), agent)
 
     @classmethod
     def allow_all(cls, agent: str) -> Self:

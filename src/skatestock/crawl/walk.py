@@ -9,10 +9,17 @@ from datetime import datetime, timedelta
 import msgspec
 
 from skatestock.crawl.completeness import Judgement, judge_count
+from skatestock.crawl.conditional import Fetched, KnownPage, describe_reading, to_known_page
 from skatestock.crawl.errors import CrawlStoppedError, PageError
 from skatestock.crawl.filter import UnchangedFilter
 from skatestock.crawl.observing import ParsedPage, Sighting
-from skatestock.crawl.platforms.shopify import page_size, parse_products_page, products_url
+from skatestock.crawl.platforms.shopify import (
+    PARSER,
+    PARSER_VERSION,
+    page_size,
+    parse_products_page,
+    products_url,
+)
 from skatestock.crawl.politeness import Politeness, retry_not_before
 from skatestock.crawl.ports import LeaseGuard, ListingCounts, Publisher
 from skatestock.crawl.reasons import CrawlReason
@@ -25,7 +32,8 @@ from skatestock.telemetry.metrics import CRAWL_LISTINGS, CRAWL_PAGES, CRAWLS_COM
 from skatestock.vocabulary.text import clean_text
 from skatestock.vocabulary.time import Clock
 
-Fetch = Callable[[str], Awaitable[bytes]]
+Fetch = Callable[[str, str | None], Awaitable[Fetched]]
+"""Fetches an address, with the entity tag of what is known of it or None."""
 
 _MAX_DETAIL = 500
 _PASSES = 2
@@ -150,19 +158,32 @@ class ShopCrawl:
         return None if again.listing_ids == first.listing_ids else "page 1 changed while the others were read"
 
     async def _read_page(self, fetch: Fetch, number: int, limit: int) -> ParsedPage:
-        body = await fetch(products_url(self._shop.url, number, limit))
-        sighting = Sighting(
-            shop=self._shop, crawl_id=self._crawl_id, observed_at=self._tell_time(), page=number
+        url = products_url(self._shop.url, number, limit)
+        reading = describe_reading(self._shop, url, PARSER, PARSER_VERSION)
+        known = await self._filter.find_known_page(number, reading, self._tell_time())
+        answer = await fetch(url, None if known is None else known.tag)
+        if known is not None and answer.unchanged:
+            page = known.to_page()
+            self._count_page(page)
+            CRAWL_LISTINGS.labels(self._shop.slug, "unchanged").inc(len(page.listing_ids))
+            return page
+        now = self._tell_time()
+        page = parse_products_page(
+            answer.body, Sighting(shop=self._shop, crawl_id=self._crawl_id, observed_at=now, page=number)
         )
-        page = parse_products_page(body, sighting)
+        self._count_page(page)
+        await self._publish_changed(page.observations, number, to_known_page(page, answer.tag, reading, now))
+        return page
+
+    def _count_page(self, page: ParsedPage) -> None:
         self._pages += 1
         CRAWL_PAGES.labels(self._shop.slug).inc()
         self._listing_ids.update(dict.fromkeys(page.listing_ids))
         self._note_rejected(page.rejected)
-        await self._publish_changed(page.observations)
-        return page
 
-    async def _publish_changed(self, observations: Sequence[ListingObserved]) -> None:
+    async def _publish_changed(
+        self, observations: Sequence[ListingObserved], number: int, known: KnownPage | None
+    ) -> None:
         # Seen and published within this very second already: left for a later look.
         news = [
             event for event in observations if self._published_at.get(event.listing_id) != event.observed_at
@@ -171,13 +192,12 @@ class ShopCrawl:
         self._unsettled = True
         if changed:
             await self._append(changed)
-        await self._filter.record(news, changed)
+        await self._filter.record(news, changed, number, known)
         self._unsettled = False
         self._changed += len(changed)
         self._published_at.update((event.listing_id, event.observed_at) for event in changed)
-        counter = CRAWL_LISTINGS
-        counter.labels(self._shop.slug, "changed").inc(len(changed))
-        counter.labels(self._shop.slug, "unchanged").inc(len(observations) - len(changed))
+        CRAWL_LISTINGS.labels(self._shop.slug, "changed").inc(len(changed))
+        CRAWL_LISTINGS.labels(self._shop.slug, "unchanged").inc(len(observations) - len(changed))
 
     async def _append(self, events: Sequence[Event]) -> None:
         messages = [

@@ -123,6 +123,8 @@ def _server_settings(application_name: str, statement_timeout_seconds: float) ->
     return {
         "application_name": application_name,
         "timezone": "UTC",
+        # the bounds of partitions are read as the server writes them
+        "datestyle": "ISO",
         "statement_timeout": str(round(statement_timeout_seconds * 1000)),
         # a process that hangs must not hold a partition's or a job's row lock for ever
         "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_SECONDS * 1000),

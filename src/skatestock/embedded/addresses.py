@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skatestock.embedded.errors import DamagedFolderError
-from skatestock.embedded.ports import HOST
-from skatestock.embedded.postgres import DATABASE, USER
+from skatestock.embedded.postgres import EmbeddedPostgres
 from skatestock.embedded.process_records import find_processes
+from skatestock.embedded.valkey import EmbeddedValkey
 
 POSTGRES_FOLDER = "postgres"
 VALKEY_FOLDER = "valkey"
@@ -38,11 +38,11 @@ def find_addresses(folder: Path) -> Addresses | None:
 
 
 def _postgres_url(folder: Path) -> str:
-    return f"postgresql://{USER}:{_read(folder / 'password')}@{HOST}:{_read(folder / 'port')}/{DATABASE}"
+    return EmbeddedPostgres.address(_read(folder / "password"), _read(folder / "port"))
 
 
 def _valkey_url(folder: Path) -> str:
-    return f"redis://:{_read(folder / 'password')}@{HOST}:{_read(folder / 'port')}/0"
+    return EmbeddedValkey.address(_read(folder / "password"), _read(folder / "port"))
 
 
 def _read(file: Path) -> str:

@@ -49,9 +49,9 @@ class OtherMajorVersionError(EmbeddedError):
         super().__init__(
             f"The data in {data} was written by PostgreSQL {written_by}, but the PostgreSQL found here is "
             f"{ours}: one major version cannot open another's files. Nothing was changed. Either keep the "
-            f"data: dump it with a PostgreSQL {written_by} (pg_dumpall) and load the dump into a new folder, "
-            f"or point SkateStock at the binaries of PostgreSQL {written_by}; or start afresh by choosing "
-            "another data folder."
+            f"data: dump it with a PostgreSQL {written_by} (pg_dump) and load the dump into a new folder, "
+            f"or let SKATESTOCK_POSTGRES_BIN name the folder of PostgreSQL {written_by}'s programs; or start "
+            "afresh by choosing another data folder. docs/OPERATIONS.md has the commands."
         )
 
 

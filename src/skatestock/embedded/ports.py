@@ -1,4 +1,4 @@
-"""Free ports on loopback, remembered in a folder so that a server keeps its address over restarts."""
+"""Free ports, remembered in a folder so that a server keeps its address over restarts."""
 
 from __future__ import annotations
 
@@ -28,22 +28,31 @@ def choose_port(memory: Path, *, configured: int | None, server: str) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Say whether nobody listens on the port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do it: connections that linger after a restart do not make the port taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
+    """Say whether nobody listens on the port of loopback."""
+    return find_obstacle(HOST, port) is None
 
 
-def find_free_port() -> int:
+def find_obstacle(host: str, port: int) -> str | None:
+    """Tell why a server could not listen there now; None when it could."""
+    try:
+        with _open_probe(host) as probe:
+            # As servers do it: connections that linger after a restart do not make the port taken.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def find_free_port(host: str = HOST) -> int:
     """Find a port that is free now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
+    with _open_probe(host) as probe:
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _open_probe(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
 
 
 def _find_remembered(memory: Path) -> int | None:

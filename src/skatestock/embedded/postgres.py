@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
+import psutil
 import structlog
 
 from skatestock.embedded.accounts import Account, find_server_account, give_to, make_folder
@@ -28,7 +29,6 @@ from skatestock.embedded.server import EmbeddedServer, describe_exit
 from skatestock.embedded.shelter import SHELTER, place_home, place_postgres
 
 USER = "skatestock"
-DATABASE = "skatestock"
 DATABASE = "skatestock"
 
 _SETTINGS_NAME = "skatestock.conf"
@@ -81,7 +81,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return self.address(self._password, self.port, database)
 
     @staticmethod
-    def address(password: str, port: int, database: str = DATABASE) -> str:
+    def address(password: str, port: int | str, database: str = DATABASE) -> str:
         """Build the address of a database from what a folder remembers of its server."""
         return f"postgresql://{USER}:{password}@{HOST}:{port}/{database}"
 
@@ -225,7 +225,7 @@ class EmbeddedPostgres(EmbeddedServer):
             return
         # A dead pid is PostgreSQL's own business. A living one is somebody else's by now: no server of this
         # folder is left. An empty file is what a full disk or a power cut leaves.
-        if not first_line.isdigit() or _is_alive(int(first_line)):
+        if not first_line.isdigit() or psutil.pid_exists(int(first_line)):
             log.warning("postgres_stale_pid_file_removed", file=str(pid_file), pid=first_line)
             pid_file.unlink()
 
@@ -276,13 +276,3 @@ class EmbeddedPostgres(EmbeddedServer):
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TMPDIR") if name in os.environ
         }
         return {**kept, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._home)}
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -46,7 +46,12 @@ class EmbeddedValkey(EmbeddedServer):
     @property
     def url(self) -> str:
         """The server's address, with its password; known after `prepare` or `start`."""
-        return f"redis://:{self._password}@{HOST}:{self.port}/0"
+        return self.address(self._password, self.port)
+
+    @staticmethod
+    def address(password: str, port: int | str) -> str:
+        """Build the address of a server from what a folder remembers of it."""
+        return f"redis://:{password}@{HOST}:{port}/0"
 
     async def prepare(self) -> None:
         """Find the program, make the folder and the password, choose the port, write the configuration."""

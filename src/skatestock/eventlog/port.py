@@ -39,7 +39,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """Consecutive records of one partition, never empty, in the order of their offsets."""
+    """Records of one partition, never empty, in the order of their offsets.
+
+    An offset is only missing among them where retention has dropped its record.
+    """
 
     topic: str
     partition: int

@@ -138,8 +138,13 @@ class PostgresEventLog:
         return positions
 
     async def open_consumer(self, group: str, topic: str) -> "PostgresConsumer":
-        """Join a consumer group; every member serves any partition, one at a time."""
+        """Join a consumer group; every member serves any partition, one at a time.
+
+        Raises UnknownTopicError, also for a topic that is not set up in the database yet.
+        """
         self._partitions_of(topic)
+        if not await self.fetch_lag(group, topic):
+            raise _not_set_up(topic)
         await self._pool.execute(_JOIN_GROUP, group, topic)
         return PostgresConsumer(self._pool, self._wakeups, group=group, topic=topic)
 
@@ -235,18 +240,13 @@ class PostgresConsumer:
     ) -> int:
         partition, next_offset = claim["partition"], claim["next_offset"]
         records = await _fetch_records(connection, self._topic, partition, next_offset, max_records)
-        first = records[0].offset if records else claim["end_offset"]
-        if first > next_offset:
-            _log.warning(
-                "eventlog_gap",
-                topic=self._topic,
-                partition=partition,
-                from_offset=next_offset,
-                to_offset=first,
-            )
+        after = records[-1].offset + 1 if records else claim["end_offset"]
+        if missing := after - next_offset - len(records):
+            where = {"topic": self._topic, "partition": partition}
+            _log.warning("eventlog_gap", **where, records=missing, from_offset=next_offset, to_offset=after)
         if records:
             await handle(connection, Batch(topic=self._topic, partition=partition, records=tuple(records)))
-        await self._store_offset(connection, partition, next_offset, first + len(records))
+        await self._store_offset(connection, partition, next_offset, after)
         return len(records)
 
     async def _store_offset(self, connection: Connection, partition: int, before: int, after: int) -> None:
@@ -283,17 +283,20 @@ async def _allocate(connection: Connection, topic: str, partitions: Sequence[int
     counts = Counter(partitions)
     rows = await connection.fetch(_LOCK_ENDS, topic, sorted(counts))
     free = {row["partition"]: row["next_offset"] for row in rows}
-    if missing := counts.keys() - free.keys():
-        raise UnknownTopicError(
-            f"the topic {topic!r} has no partitions {sorted(missing)} in this database: "
-            "run `skatestock migrate` to set it up"
-        )
+    if counts.keys() - free.keys():
+        raise _not_set_up(topic)
     positions = []
     for partition in partitions:
         positions.append(Position(partition, free[partition]))
         free[partition] += 1
     await connection.execute(_MOVE_ENDS, topic, list(free), list(free.values()))
     return positions
+
+
+def _not_set_up(topic: str) -> UnknownTopicError:
+    return UnknownTopicError(
+        f"the topic {topic!r} is not set up in this database: run `skatestock migrate` to do so"
+    )
 
 
 async def _insert(

@@ -12,6 +12,15 @@ from skatestock.telemetry.logs import get_logger
 _CHANNEL = "skatestock_eventlog"
 _RECONNECT_SECONDS = 1.0
 
+_LOSSES = (
+    DatabaseError,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # what asyncpg says when the server's farewell comes just as a statement is sent
+    asyncpg.InternalClientError,
+)
+
 _log = get_logger(__name__)
 
 
@@ -50,7 +59,7 @@ class WakeUps:
         while True:
             try:
                 await self._listen_until_lost()
-            except (DatabaseError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except _LOSSES as error:
                 _log.warning("eventlog_wakeups_lost", error=str(error), retry_in_seconds=_RECONNECT_SECONDS)
             await asyncio.sleep(_RECONNECT_SECONDS)
 

@@ -4,7 +4,7 @@ Every moment is an argument, so that tests and simulated worlds move the time. I
 database's (`queries.fetch_now`): the clocks of two machines never agree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ _CLAIM = """
     WITH due AS MATERIALIZED (
         SELECT job FROM job_leases
         WHERE kind = $1 AND enabled AND (due_at <= $3 OR $6) AND (leased_until IS NULL OR leased_until <= $3)
-            AND ($5::text IS NULL OR job = $5)
+            AND ($5::text[] IS NULL OR job = ANY ($5))
         ORDER BY due_at, job LIMIT 1 FOR UPDATE SKIP LOCKED
     )
     UPDATE job_leases l
@@ -80,16 +80,17 @@ async def claim_due_job(
     holder: str,
     now: datetime,
     lease_seconds: float,
-    job: str | None = None,
+    jobs: Collection[str] | None = None,
     force: bool = False,
 ) -> Lease | None:
-    """Claim the job of this kind that is due longest, or None; `job` asks for that one only.
+    """Claim the job of this kind that is due longest, or None; `jobs` names those to choose from.
 
     `force` claims one that is not due yet. A job whose lease has not run out is never claimed, forced or not;
     neither is a disabled one. Two workers never get the same job.
     """
     until = now + timedelta(seconds=lease_seconds)
-    row = await connection.fetchrow(_CLAIM, kind, holder, now, until, job, force)
+    names = None if jobs is None else list(jobs)
+    row = await connection.fetchrow(_CLAIM, kind, holder, now, until, names, force)
     return None if row is None else Lease(**row)
 
 

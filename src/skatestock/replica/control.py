@@ -155,7 +155,7 @@ def _describe(fault: Fault) -> FaultState:
 def _read_moment(field: str, text: str) -> datetime:
     try:
         return parse_moment(text)
-    except (InvalidValueError, OverflowError) as error:
+    except InvalidValueError as error:
         raise ControlInputError(field, str(error)) from error
 
 

@@ -31,6 +31,7 @@ from skatestock.replica.shopify import (
     read_paging,
     render_cents,
     render_page,
+    render_product,
     stamp,
     write_collections,
     write_single,
@@ -90,9 +91,11 @@ def _matches(request: Request, reply: Reply) -> bool:
 
 
 def _tag_of(listings: Sequence[Listing]) -> tuple[str, str]:
-    """Make a weak ETag from what is said, not from the time of the response."""
-    state = ",".join(f"{listing.listing_id}:{listing.version}" for listing in listings)
-    return "ETag", f'W/"cacheable:{sha256(state.encode()).hexdigest()[:32]}"'
+    """Make a weak ETag from what is said of the listings, not from the time of the response."""
+    digest = sha256()
+    for listing in listings:
+        digest.update(render_product(listing))
+    return "ETag", f'W/"cacheable:{digest.hexdigest()[:32]}"'
 
 
 def _serve_products(face: ShopFace, listings: Sequence[Listing], request: Request, faults: Faults) -> Reply:

@@ -17,11 +17,15 @@ def utc_now() -> datetime:
 def to_whole_seconds(moment: datetime) -> datetime:
     """Convert an aware moment to UTC and drop what is below a second.
 
-    Raises InvalidValueError for a moment without a time zone: guessing one invents history.
+    Raises InvalidValueError for a moment without a time zone: guessing one invents history; and for one that
+    has no year in UTC.
     """
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise InvalidValueError(f"the moment {moment.isoformat()} has no time zone")
-    return moment.astimezone(UTC).replace(microsecond=0)
+    try:
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:
+        raise InvalidValueError(f"the moment {moment.isoformat()} lies outside of the calendar") from error
 
 
 def parse_moment(text: str) -> datetime:

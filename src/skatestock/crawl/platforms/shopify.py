@@ -28,6 +28,8 @@ PARSER_VERSION = 1
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _PRICE = re.compile(r"\d{1,15}(?:\.\d{1,6})?\Z", re.ASCII)
+# Every escape of a JSON text, so that none is taken for a part of another.
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)", re.DOTALL)
 _PASSWORD_MARKS = (b"storefront_password", b"template-password", b'action="/password"', b"password-page")
 _MAX_LABEL = 500
 _SHORT = 32
@@ -139,7 +141,17 @@ def _split_products(body: bytes) -> Sequence[msgspec.Raw]:
     except msgspec.ValidationError as error:
         raise PageError(CrawlReason.NOT_PRODUCTS, f"{error}: {make_excerpt(body)[:200]}") from error
     except msgspec.DecodeError as error:
+        mended = _ESCAPE.sub(_mend_escape, body)
+        if mended != body:
+            return _split_products(mended)
         raise _json_error(body, error) from error
+    except RecursionError as error:
+        raise PageError(CrawlReason.NOT_JSON, f"nested too deeply: {make_excerpt(body)[:200]}") from error
+
+
+def _mend_escape(match: re.Match[bytes]) -> bytes:
+    # One text cut within a character, as software that counts in UTF-16 does, must not cost the whole page.
+    return rb"\ufffd" if match["half"] else match[0]
 
 
 def _html_error(body: bytes) -> PageError:
