@@ -37,6 +37,8 @@ _CLOSED_UNDER_US = (
     "connection has been released back to the pool",
     # the server's farewell is being read just when the next statement is sent
     "cannot switch to state",
+    # the same, when the pool rolls back on a connection whose last statement has not learnt of its end yet
+    "another operation is in progress",
 )
 
 _log = get_logger(__name__)
