@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 from functools import partial
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from skatestock.cli.platform import (
 )
 from skatestock.cli.terminal import Terminal, print_json
 from skatestock.database.transactions import is_transient, retry_transient
+from skatestock.embedded.ports import find_obstacle
 from skatestock.eventlog.retention import Retained, enforce_retention
 from skatestock.ingest.consumer import run_ingest
 from skatestock.jobs.commands import claim_due_job, ensure_jobs, finish_job, give_back_job
@@ -192,10 +192,8 @@ def api(
 
 def _check_address(host: str, port: int) -> None:
     """Try whether the API can listen there; raises AddressTakenError, where the server would crash."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
+    obstacle = find_obstacle(host, port)
+    if obstacle is not None:
         raise AddressTakenError(
-            f"the API cannot listen on {host}:{port}: {error.strerror}; choose another --port or --host"
-        ) from error
+            f"the API cannot listen on {host}:{port}: {obstacle}; choose another --port or --host"
+        )
