@@ -24,6 +24,7 @@ from scrapy import Request, Spider
 from scrapy.crawler import Crawler
 from scrapy.http import Response
 from tests.crawl_scene import FAST, START_AT, Scene
+from tests.ports import refusing_port
 
 from skatestock.crawl.errors import ReactorError
 from skatestock.crawl.middlewares import Manners, SpacingMiddleware
@@ -285,9 +286,8 @@ async def test_what_the_wire_brings_is_whole_or_named(page: bytes, reason: str) 
 
 
 async def test_a_shop_that_answers_nobody_is_unreachable() -> None:
-    async with scripted_shop(lambda path: b"") as (scene, _):
-        pass
-    outcome = await scene.crawl()
+    with refusing_port() as port:
+        outcome = await Scene({"labor": f"http://127.0.0.1:{port}"}).crawl()
     assert (outcome.reason, outcome.requests) == ("robots_unreachable", FAST.retries + 1)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.ports import refusing_port
 
 import skatestock
 from skatestock.database.errors import DatabaseUnavailableError
@@ -31,13 +31,6 @@ async def one(database_dsn: str) -> AsyncIterator[Pool]:
     pool = await create_pool(database_dsn, application_name="single", min_size=1, max_size=1)
     yield pool
     await pool.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_connections_speak_utc_and_carry_their_name_and_limits(pool: Pool) -> None:
@@ -134,9 +127,10 @@ async def test_a_statement_that_takes_too_long_is_ended(any_postgres_dsn: str) -
 async def test_no_server_is_an_error_that_says_so_in_time() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    with pytest.raises(DatabaseUnavailableError, match=r"did not answer within 0\.5 s.*database URL"):
+    told = pytest.raises(DatabaseUnavailableError, match=r"did not answer within 0\.5 s.*database URL")
+    with refusing_port() as port, told:
         await create_pool(
-            f"postgresql://nobody@127.0.0.1:{free_port()}/none",
+            f"postgresql://nobody@127.0.0.1:{port}/none",
             application_name="x",
             connect_timeout_seconds=0.5,
         )

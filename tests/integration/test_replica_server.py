@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.ports import choose_quiet_port
 
 from skatestock.replica.client import ReplicaControl, Response, fetch
 from skatestock.replica.errors import ReplicaError
@@ -334,8 +335,7 @@ def _read(path: Path) -> list[TruthRecord]:
 
 
 async def test_a_client_waits_for_a_replica_that_is_starting() -> None:
-    async with ReplicaServers(make_world(1)) as running:
-        port = int(running.addresses.control_url.rpartition(":")[2])
+    port = choose_quiet_port(following=5)
     control = ReplicaControl(f"http://127.0.0.1:{port}")
     with pytest.raises(TimeoutError):
         await control.wait_until_ready(0.3)
