@@ -77,9 +77,9 @@ migration: $(STAMP) ## Start a new migration: make migration NAME=add_something
 	@$(BIN)/python -m skatestock.database.migrations.new "$(NAME)"
 
 lock: | $(UV) ## Resolve the requirement files anew, with hashes, for every platform
-	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded \
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --extra kafka \
 	    pyproject.toml --output-file requirements/runtime.txt $(LOCKFLAGS)
-	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --group dev \
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --extra kafka --group dev \
 	    pyproject.toml --constraint requirements/runtime.txt --output-file $(DEV) $(LOCKFLAGS)
 
 clean: ## Remove the environment, the caches and the demo's data; the history of the live shops stays

@@ -19,7 +19,7 @@ def refusing_port() -> Iterator[int]:
 
 
 def choose_quiet_port(following: int = 0) -> int:
-    """Choose a port that is free, as are those `following` it, and that no other program is given by chance."""
+    """Choose a port that is free, as are those `following` it, and that nobody is given by chance."""
     dice = random.SystemRandom()
     while True:
         first = dice.choice(_QUIET_PORTS)

@@ -37,6 +37,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """An external PostgreSQL 15 or newer; without it the embedded one runs."""
     redis_url: str | None = None
     """An external Redis 7 or Valkey; without it the embedded one runs."""
+    kafka_servers: str | None = None
+    """Brokers of an external Apache Kafka, such as `one:9092,two:9092`; without it the event log is tables in
+    PostgreSQL."""
+    kafka_security: Literal["plaintext", "tls", "sasl_plaintext", "sasl_tls"] = "plaintext"
+    kafka_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_user: str | None = None
+    kafka_password: str | None = None
+    kafka_ca_file: str | None = None
+    """A file of the authorities that may vouch for the brokers, instead of the system's."""
+    kafka_replication: Positive | None = None
+    """On how many brokers `topics ensure` keeps a topic; without it, as the brokers are set."""
+    kafka_session_seconds: Annotated[int, msgspec.Meta(ge=6, le=300)] = 15
+    """After how long without a sign of life Kafka gives a consumer's partitions to another."""
+    schema_registry_url: str | None = None
+    """A schema registry that speaks Confluent's REST API; Kafka needs one."""
+    schema_registry_user: str | None = None
+    schema_registry_password: str | None = None
     postgres_bin: str | None = None
     """A folder with the programs of PostgreSQL 15 or newer, instead of the wheel's."""
     api_host: str = "127.0.0.1"

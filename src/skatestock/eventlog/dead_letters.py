@@ -28,9 +28,9 @@ _COLUMNS = """
 """
 _INSERT = """
     INSERT INTO dead_letters (consumer_group, topic, partition, "offset", key, value, headers, error_kind,
-        error_text, consumer_version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-    ON CONFLICT (consumer_group, topic, partition, "offset") DO NOTHING
+        error_text, consumer_version, log)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    ON CONFLICT (consumer_group, log, topic, partition, "offset") DO NOTHING
     RETURNING id
 """
 _FIND = f"""
@@ -117,6 +117,7 @@ async def record_dead_letter(
         kind,
         clean,
         consumer_version or version("skatestock"),
+        record.log,
     )
     return letter_id
 

@@ -23,3 +23,31 @@ class ConsumerClosedError(EventLogError):
 
 class DeadLetterNotFoundError(EventLogError):
     """There is no dead letter of this id."""
+
+
+class LogUnavailableError(EventLogError, ConnectionError):
+    """The log's servers do not answer now; the same work may succeed later."""
+
+
+class LogRefusedError(EventLogError):
+    """The log's servers answer, but refuse us: a login, a right, a protocol."""
+
+
+class MessageTooLargeError(EventLogError):
+    """A message is larger than the log takes; nothing of its append was appended."""
+
+
+class RegistryUnavailableError(EventLogError, ConnectionError):
+    """The schema registry does not answer now; the same work may succeed later."""
+
+
+class RegistryRefusedError(EventLogError):
+    """The schema registry answers, but refuses what was asked of it."""
+
+
+class SchemaNotRegisteredError(EventLogError):
+    """A schema that events are written with is not in the registry yet."""
+
+
+class IncompatibleSchemaError(EventLogError):
+    """A schema cannot read what was written with its predecessor."""

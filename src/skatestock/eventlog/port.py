@@ -1,4 +1,4 @@
-"""The event log as everything else sees it; `postgres` implements it on tables."""
+"""The event log as everything else sees it; `postgres` implements it on tables, `kafka` on Apache Kafka."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -7,6 +7,9 @@ from zlib import crc32
 
 import asyncpg
 import msgspec
+
+TABLES = "tables"
+"""The name of the log that is kept in PostgreSQL's tables, where others have the id of their topic."""
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
@@ -36,6 +39,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes
     headers: Mapping[str, str]
     appended_at: datetime
+    log: str = TABLES
+    """Which log the offset is one of: `tables`, or the id that Kafka gave the topic."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,9 +91,11 @@ class EventLog(Protocol):
     """An append-only log of topics, each with a fixed number of partitions."""
 
     async def append(self, topic: str, messages: Sequence[Message]) -> list[Position]:
-        """Append all messages or none, and return where they stand once they are durable.
+        """Append the messages, and return where they stand once they are durable.
 
-        Not idempotent: a caller that got no answer appends again, and consumers must bear repeats.
+        A message that the log can never take makes the whole append fail, and none is appended. When the log's
+        servers fail meanwhile, tables have appended none, Kafka perhaps some. Not idempotent: a caller that
+        got no answer appends all of them again, and consumers must bear repeats.
         """
 
     async def open_consumer(self, group: str, topic: str) -> Consumer:

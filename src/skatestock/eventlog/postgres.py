@@ -58,13 +58,13 @@ _INSERT_RECORDS = """
 _CLAIM = """
     SELECT o.partition, o.next_offset, e.next_offset AS end_offset
     FROM consumer_offsets o JOIN eventlog_ends e ON e.topic = o.topic AND e.partition = o.partition
-    WHERE o.consumer_group = $1 AND o.topic = $2 AND o.next_offset < e.next_offset
+    WHERE o.consumer_group = $1 AND o.log = 'tables' AND o.topic = $2 AND o.next_offset < e.next_offset
     ORDER BY o.partition = ANY($3::smallint[]), o.updated_at, o.partition
     LIMIT 1 FOR UPDATE OF o SKIP LOCKED
 """
 _STORE_OFFSET = """
     UPDATE consumer_offsets SET next_offset = $5, updated_at = clock_timestamp()
-    WHERE consumer_group = $1 AND topic = $2 AND partition = $3 AND next_offset = $4
+    WHERE consumer_group = $1 AND log = 'tables' AND topic = $2 AND partition = $3 AND next_offset = $4
     RETURNING next_offset
 """
 _JOIN_GROUP = """
@@ -88,6 +88,7 @@ _SELECT_LAG = """
     SELECT e.partition, e.next_offset AS end_offset, coalesce(o.next_offset, 0) AS next_offset
     FROM eventlog_ends e LEFT JOIN consumer_offsets o
         ON o.topic = e.topic AND o.partition = e.partition AND o.consumer_group = $1
+        AND o.log = 'tables'
     WHERE e.topic = $2 ORDER BY e.partition
 """
 
