@@ -93,7 +93,7 @@ class EventLog(Protocol):
     async def append(self, topic: str, messages: Sequence[Message]) -> list[Position]:
         """Append the messages, and return where they stand once they are durable.
 
-        A message that the log can never take makes the whole append fail, and none is appended. When the log's
+        A message that the log can never take fails the whole append, and none is appended. When the log's
         servers fail meanwhile, tables have appended none, Kafka perhaps some. Not idempotent: a caller that
         got no answer appends all of them again, and consumers must bear repeats.
         """
