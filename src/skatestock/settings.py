@@ -107,6 +107,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: object)
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(error, values, environ)) from error
+    _check_kafka(settings)
     return _check_production(settings)
 
 
@@ -135,6 +136,18 @@ def _read_file(path: str | None) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"the settings file {path} cannot be read: {error}") from error
+
+
+def _check_kafka(settings: Settings) -> None:
+    if settings.kafka_servers is None:
+        return
+    needed = ["schema_registry_url"]
+    if settings.kafka_security.startswith("sasl"):
+        needed += ["kafka_user", "kafka_password"]
+    missing = [PREFIX + name.upper() for name in needed if not getattr(settings, name)]
+    if missing:
+        why = f"{PREFIX}KAFKA_SERVERS is set, with {PREFIX}KAFKA_SECURITY={settings.kafka_security}"
+        raise SettingsError(f"{why}: that needs {', '.join(missing)}")
 
 
 def _check_production(settings: Settings) -> Settings:

@@ -58,6 +58,24 @@ def test_a_senseless_value_is_refused_naming_its_variable(name: str, text: str, 
     assert str(caught.value) == f"{name}: expected {wanted}, got {text!r}"
 
 
+@pytest.mark.parametrize(
+    ("security", "missing"),
+    [
+        ("plaintext", ["SCHEMA_REGISTRY_URL"]),
+        ("tls", ["SCHEMA_REGISTRY_URL"]),
+        ("sasl_plaintext", ["SCHEMA_REGISTRY_URL", "KAFKA_USER", "KAFKA_PASSWORD"]),
+        ("sasl_tls", ["SCHEMA_REGISTRY_URL", "KAFKA_USER", "KAFKA_PASSWORD"]),
+    ],
+)
+def test_kafka_without_what_it_needs_is_refused_naming_each(security: str, missing: list[str]) -> None:
+    kafka = {"SKATESTOCK_KAFKA_SERVERS": "one:9092", "SKATESTOCK_KAFKA_SECURITY": security}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(kafka)
+    assert str(caught.value).endswith(", ".join(f"SKATESTOCK_{name}" for name in missing))
+    given = {f"SKATESTOCK_{name}": "http://x" for name in missing}
+    assert load_settings(kafka | given).kafka_servers == "one:9092"
+
+
 def test_a_senseless_value_of_the_file_is_refused_naming_its_key(tmp_path: Path) -> None:
     file = tmp_path / "skatestock.toml"
     file.write_text("data = 7\n")

@@ -6,7 +6,15 @@ import asyncpg
 
 from skatestock.database.errors import DatabaseError, DatabaseUnavailableError
 from skatestock.embedded.errors import EmbeddedError
-from skatestock.eventlog.errors import EventLogError
+from skatestock.eventlog.errors import (
+    EventLogError,
+    LogRefusedError,
+    LogUnavailableError,
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    SchemaNotRegisteredError,
+    UnknownTopicError,
+)
 from skatestock.jobs.errors import JobsError
 from skatestock.telemetry.errors import TelemetryError
 from skatestock.vocabulary.errors import SkateStockError
@@ -66,6 +74,17 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
 )
 
+# What is ours to say, but a server's to mend.
+_AWAY = (
+    DatabaseUnavailableError,
+    LogRefusedError,
+    LogUnavailableError,
+    NothingRunsError,
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    SchemaNotRegisteredError,
+    UnknownTopicError,
+)
 _OURS = (SkateStockError, EmbeddedError, DatabaseError, EventLogError, JobsError, TelemetryError)
 
 
@@ -74,8 +93,7 @@ def find_failure(error: BaseException) -> Failure | None:
     if isinstance(error, UsageError):
         return Failure(str(error), USAGE)
     if isinstance(error, _OURS):
-        away = isinstance(error, DatabaseUnavailableError | NothingRunsError)
-        return Failure(str(error), UNAVAILABLE if away else FAILED)
+        return Failure(str(error), UNAVAILABLE if isinstance(error, _AWAY) else FAILED)
     if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
         return _explain_database(error)
     if isinstance(error, ConnectionError | TimeoutError):
