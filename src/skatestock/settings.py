@@ -73,6 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a crawl may go without a heartbeat before another process may take it over."""
     ingest_batch: Positive = 2000
     """Records that ingest stores in one transaction, at most."""
+    ingest_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Ingest processes that `up` runs; they share the partitions of the event log."""
     log_retention_days: Positive = 14
     shops_file: str | None = None
     """A TOML file of shops instead of the five that come with SkateStock."""

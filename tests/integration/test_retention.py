@@ -114,6 +114,26 @@ async def test_every_group_must_have_read_it(pool: Pool, log: PostgresEventLog) 
     assert retained.dropped == ("eventlog_records_2026_09_01",)
 
 
+async def test_what_a_group_has_read_of_another_log_counts_for_nothing(
+    pool: Pool, log: PostgresEventLog
+) -> None:
+    await write_three_days(pool, log)
+    await read(log, "ingest", at_most=1)
+    for other, offset in (("ahead", 1_000_000), ("behind", 0)):
+        await pool.execute(
+            "INSERT INTO consumer_offsets (consumer_group, log, topic, partition, next_offset) "
+            "VALUES ('ingest', $1, $2, 0, $3)",
+            other,
+            TOPIC,
+            offset,
+        )
+    retained = await enforce_retention(pool, days=0, today=FIRST + timedelta(days=2))
+    assert (retained.dropped, len(retained.kept_unread)) == ((), 2)
+    await read(log, "ingest")
+    retained = await enforce_retention(pool, days=0, today=FIRST + timedelta(days=2))
+    assert (len(retained.dropped), retained.kept_unread) == (2, ())
+
+
 async def test_what_nobody_has_ever_read_waits_for_its_first_reader(
     pool: Pool, log: PostgresEventLog
 ) -> None:

@@ -24,9 +24,10 @@ _TABLE = "eventlog_records"
 _PASSED = """
     SELECT e.topic, e.partition, min(coalesce(o.next_offset, 0)) AS next_offset
     FROM eventlog_ends e
-    JOIN (SELECT DISTINCT consumer_group, topic FROM consumer_offsets) g ON g.topic = e.topic
-    LEFT JOIN consumer_offsets o
-        ON o.consumer_group = g.consumer_group AND o.topic = e.topic AND o.partition = e.partition
+    JOIN (SELECT DISTINCT consumer_group, topic FROM consumer_offsets WHERE log = 'tables') g
+        ON g.topic = e.topic
+    LEFT JOIN consumer_offsets o ON o.log = 'tables'
+        AND o.consumer_group = g.consumer_group AND o.topic = e.topic AND o.partition = e.partition
     GROUP BY e.topic, e.partition
 """
 
