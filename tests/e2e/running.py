@@ -59,14 +59,18 @@ class RunningPlatform:
 
     def kill(self, name: str) -> bool:
         """Send SIGKILL to one child's process; False when it has none just now."""
-        pid = self.children().get(name, {}).get("pid")
+        return self.signal(name, signal.SIGKILL) is not None
+
+    def signal(self, name: str, number: int) -> int | None:
+        """Send a signal to one child's process and tell its pid; None when it has none just now."""
+        pid: int | None = self.children().get(name, {}).get("pid")
         if pid is None:
-            return False
+            return None
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         except ProcessLookupError:
-            return False
-        return True
+            return None
+        return pid
 
 
 @asynccontextmanager
