@@ -1,4 +1,4 @@
-"""Fixtures for every test: real PostgreSQL and Valkey, a database of its own for each test.
+"""Fixtures for every test: real servers, a database of its own for each test.
 
 | fixture | what it gives |
 |---|---|
@@ -7,6 +7,9 @@
 | `pool` | `skatestock.database.pool` on `database_dsn` |
 | `any_postgres_dsn`, `any_empty_database_dsn` | both, on the embedded and on the system's server |
 | `valkey_url`, `valkey` | an empty Valkey: its URL, a client |
+| `any_cache_url` | the same on Valkey and on the system's Redis |
+| `kafka_server` | a Kafka broker's address; mark the file `xdist_group("kafka")`, so that one worker has it |
+| `schema_registry_url` | a schema registry's URL; the same mark |
 | `data_folder` | an empty folder that servers can be started in, also by root (unlike `tmp_path`) |
 | `crawling_loop` | Twisted's reactor in the loop; mark the test `asyncio(loop_scope="session")` |
 | `shared_data` | the recorded real data, or the test is skipped |
@@ -23,7 +26,7 @@ import pytest
 import pytest_asyncio
 import redis
 import redis.asyncio
-from tests.servers import BOTH, PostgresServer, TestServers, chosen_servers, make_public_folder
+from tests.servers import BOTH, CACHES, PostgresServer, TestServers, chosen_servers, make_public_folder
 from tests.shared_data import get_shared_data
 
 
@@ -75,10 +78,23 @@ async def pool(database_dsn: str) -> AsyncIterator[asyncpg.Pool]:
 
 @pytest.fixture
 def valkey_url(test_servers: TestServers) -> str:
-    url = test_servers.valkey().url
-    with redis.Redis.from_url(url) as client:
-        client.flushall()
-    return url
+    return _emptied(test_servers.valkey().url)
+
+
+@pytest.fixture(params=CACHES)
+def any_cache_url(request: pytest.FixtureRequest, test_servers: TestServers) -> str:
+    server = test_servers.valkey() if request.param == "valkey" else test_servers.redis()
+    return _emptied(server.url)
+
+
+@pytest.fixture
+def kafka_server(test_servers: TestServers) -> str:
+    return test_servers.kafka()
+
+
+@pytest.fixture
+def schema_registry_url(test_servers: TestServers) -> str:
+    return test_servers.schema_registry()
 
 
 @pytest.fixture
@@ -98,6 +114,12 @@ def data_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     return get_shared_data()
+
+
+def _emptied(url: str) -> str:
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
 
 
 def _database(server: PostgresServer, *, migrated: bool) -> Iterator[str]:

@@ -15,13 +15,18 @@ import asyncpg
 from tests.shared_data import missing
 
 from skatestock.embedded.binaries import PostgresBinaries, find_system_postgres, get_postgres
-from skatestock.embedded.errors import ServerNotFoundError
+from skatestock.embedded.errors import FetchError, MissingExtraError, ServerNotFoundError
+from skatestock.embedded.jars import fetch_bundle, get_bundle
+from skatestock.embedded.java import get_java
+from skatestock.embedded.kafka import EmbeddedKafka
 from skatestock.embedded.postgres import EmbeddedPostgres
+from skatestock.embedded.schema_registry import EmbeddedSchemaRegistry
 from skatestock.embedded.valkey import EmbeddedValkey
 
 EMBEDDED = "embedded-18"
 SYSTEM = "debian-15"
 BOTH = (EMBEDDED, SYSTEM)
+CACHES = ("valkey", "redis")
 
 _Result = TypeVar("_Result")
 _numbers = itertools.count(1)
@@ -48,6 +53,26 @@ def chosen_servers() -> tuple[str, ...]:
     """Read which PostgreSQL the tests run on: SKATESTOCK_TEST_POSTGRES=embedded|system|both."""
     chosen = os.environ.get("SKATESTOCK_TEST_POSTGRES", "embedded")
     return {"embedded": (EMBEDDED,), "system": (SYSTEM,), "both": BOTH}[chosen]
+
+
+def jar_cache() -> Path:
+    """Give the folder that tests keep Kafka's files in: SKATESTOCK_CACHE, else the checkout's own."""
+    configured = os.environ.get("SKATESTOCK_CACHE")
+    return Path(configured) if configured else Path(__file__).parents[1] / ".skatestock" / "cache"
+
+
+def require_kafka() -> Path:
+    """Fetch Kafka, its registry and a Java for them, or skip the test; give the cache for a server's `cache`.
+
+    For tests that start a broker or a registry of their own.
+    """
+    try:
+        get_java()
+        for name in ("kafka", "registry"):
+            run_apart(fetch_bundle(get_bundle(name), jar_cache()))
+    except (FetchError, MissingExtraError, ServerNotFoundError) as error:
+        missing("kafka", str(error))
+    return jar_cache()
 
 
 class PostgresServer:
@@ -104,6 +129,9 @@ class TestServers:
         self._folder = make_public_folder()
         self._postgres: dict[str, PostgresServer] = {}
         self._valkey: EmbeddedValkey | None = None
+        self._redis: EmbeddedValkey | None = None
+        self._kafka: EmbeddedKafka | None = None
+        self._registry: EmbeddedSchemaRegistry | None = None
 
     def postgres(self, kind: str) -> PostgresServer:
         """Give the PostgreSQL of a kind; skips the test where the machine has none."""
@@ -121,12 +149,46 @@ class TestServers:
             self._valkey = server
         return self._valkey
 
+    def redis(self) -> EmbeddedValkey:
+        """Give a Redis of the system's packages; skips the test where the machine has none."""
+        if self._redis is None:
+            program = shutil.which("redis-server")
+            if program is None:
+                missing("redis", "this machine has no redis-server (Debian: apt install redis-server)")
+            server = EmbeddedValkey(self._folder / "redis", max_memory="64mb", program=Path(program))
+            run_apart(server.start())
+            self._redis = server
+        return self._redis
+
+    def kafka(self) -> str:
+        """Give a broker's address: SKATESTOCK_TEST_KAFKA, or one of our own; skips where none can be had."""
+        configured = os.environ.get("SKATESTOCK_TEST_KAFKA")
+        if configured:
+            return configured
+        if self._kafka is None:
+            server = EmbeddedKafka(self._folder / "kafka", cache=require_kafka())
+            run_apart(server.start())
+            self._kafka = server
+        return self._kafka.servers
+
+    def schema_registry(self) -> str:
+        """Give a registry's URL: SKATESTOCK_TEST_REGISTRY, or one of our own; skips where none can be had."""
+        configured = os.environ.get("SKATESTOCK_TEST_REGISTRY")
+        if configured:
+            return configured
+        if self._registry is None:
+            server = EmbeddedSchemaRegistry(self._folder / "registry", cache=require_kafka())
+            run_apart(server.start())
+            self._registry = server
+        return self._registry.url
+
     def stop(self) -> None:
         """Stop everything and remove its files."""
         for server in self._postgres.values():
             run_apart(server.server.stop())
-        if self._valkey is not None:
-            run_apart(self._valkey.stop())
+        for other in (self._valkey, self._redis, self._registry, self._kafka):
+            if other is not None:
+                run_apart(other.stop())
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncpg
 import pytest
 import redis.asyncio
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.schema_registry import SchemaRegistryClient
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
@@ -32,3 +34,10 @@ async def test_the_fixture_server_is_postgres_15_or_newer(any_empty_database_dsn
 async def test_each_test_gets_an_empty_valkey(valkey: redis.asyncio.Redis, attempt: int) -> None:
     assert await valkey.dbsize() == 0
     await valkey.set("left behind", attempt)
+
+
+@pytest.mark.xdist_group("kafka")
+def test_the_fixture_broker_and_the_registry_answer(kafka_server: str, schema_registry_url: str) -> None:
+    assert len(AdminClient({"bootstrap.servers": kafka_server}).list_topics(timeout=20).brokers) == 1
+    with SchemaRegistryClient({"url": schema_registry_url}) as client:
+        assert isinstance(client.get_subjects(), list)

@@ -46,6 +46,11 @@ def can_enter(account: Account | None, folder: Path) -> bool:
     return _succeeds(account, ["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)])
 
 
+def can_read(account: Account | None, file: Path) -> bool:
+    """Try, as the account itself, whether a file can be read."""
+    return _succeeds(account, ["/bin/sh", "-c", 'test -r "$1"', "sh", str(file)])
+
+
 def can_run(account: Account | None, program: Path, *arguments: str) -> bool:
     """Try, as the account itself, whether a program runs."""
     return _succeeds(account, [str(program), *arguments])

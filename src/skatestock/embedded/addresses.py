@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skatestock.embedded.errors import DamagedFolderError
+from skatestock.embedded.kafka import EmbeddedKafka
 from skatestock.embedded.postgres import EmbeddedPostgres
 from skatestock.embedded.process_records import find_processes
+from skatestock.embedded.schema_registry import EmbeddedSchemaRegistry
 from skatestock.embedded.valkey import EmbeddedValkey
 
 POSTGRES_FOLDER = "postgres"
 VALKEY_FOLDER = "valkey"
+KAFKA_FOLDER = "kafka"
+REGISTRY_FOLDER = "registry"
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class Addresses:
 
     database_url: str | None
     redis_url: str | None
+    kafka_servers: str | None = None
+    schema_registry_url: str | None = None
 
 
 def find_addresses(folder: Path) -> Addresses | None:
@@ -34,6 +40,8 @@ def find_addresses(folder: Path) -> Addresses | None:
     return Addresses(
         database_url=_postgres_url(folder / POSTGRES_FOLDER) if "postgres" in running else None,
         redis_url=_valkey_url(folder / VALKEY_FOLDER) if "valkey" in running else None,
+        kafka_servers=_kafka_servers(folder / KAFKA_FOLDER) if "kafka" in running else None,
+        schema_registry_url=_registry_url(folder / REGISTRY_FOLDER) if "registry" in running else None,
     )
 
 
@@ -43,6 +51,14 @@ def _postgres_url(folder: Path) -> str:
 
 def _valkey_url(folder: Path) -> str:
     return EmbeddedValkey.address(_read(folder / "password"), _read(folder / "port"))
+
+
+def _kafka_servers(folder: Path) -> str:
+    return EmbeddedKafka.address(_read(folder / "port"))
+
+
+def _registry_url(folder: Path) -> str:
+    return EmbeddedSchemaRegistry.address(_read(folder / "port"))
 
 
 def _read(file: Path) -> str:

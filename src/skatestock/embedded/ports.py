@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 from skatestock.embedded.errors import PortInUseError
@@ -10,11 +11,11 @@ from skatestock.embedded.errors import PortInUseError
 HOST = "127.0.0.1"
 
 
-def choose_port(memory: Path, *, configured: int | None, server: str) -> int:
+def choose_port(memory: Path, *, configured: int | None, server: str, avoid: Collection[int] = ()) -> int:
     """Choose a server's port: the configured one, else the remembered one, else any free one; remember it.
 
     Raises PortInUseError when the configured port is taken. A remembered port that was taken meanwhile is
-    replaced.
+    replaced. `avoid` are ports that were chosen already, but that nobody listens on yet.
     """
     if configured is not None:
         if not is_free(configured):
@@ -22,7 +23,8 @@ def choose_port(memory: Path, *, configured: int | None, server: str) -> int:
         port = configured
     else:
         remembered = _find_remembered(memory)
-        port = remembered if remembered is not None and is_free(remembered) else find_free_port()
+        usable = remembered is not None and remembered not in avoid and is_free(remembered)
+        port = remembered if usable and remembered is not None else _find_other_port(avoid)
     memory.write_text(f"{port}\n", encoding="ascii")
     return port
 
@@ -49,6 +51,12 @@ def find_free_port(host: str = HOST) -> int:
     with _open_probe(host) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _find_other_port(avoid: Collection[int]) -> int:
+    while (port := find_free_port()) in avoid:
+        pass
+    return port
 
 
 def _open_probe(host: str) -> socket.socket:

@@ -1,4 +1,4 @@
-"""What PostgreSQL and Valkey have in common here: a folder, a child to supervise, a start of their own."""
+"""What the servers of one machine have in common: a folder, a child to supervise, a start of their own."""
 
 from __future__ import annotations
 

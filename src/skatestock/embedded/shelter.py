@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from skatestock.embedded.accounts import Account, can_enter, can_run, give_to
+from skatestock.embedded.accounts import Account, can_enter, can_read, can_run, give_to
 from skatestock.embedded.binaries import PostgresBinaries
 from skatestock.embedded.errors import DamagedFolderError, UnreachableFolderError
 
@@ -84,6 +84,16 @@ def place_program(program: Path, account: Account | None, shelter: Path = SHELTE
         return program
     name = f"{program.name}-{_digest(program)}"
     return _copy_once(shelter, name, [(program, Path(program.name))]) / program.name
+
+
+def place_folder(folder: Path, probe: Path, account: Account | None, shelter: Path = SHELTER) -> Path:
+    """Give a folder of programs that the account can read: itself, or a copy of it in the shelter.
+
+    `probe` is a file of it: when that can be read, all can; the copy is known by its content.
+    """
+    if account is None or can_read(account, probe):
+        return folder
+    return _copy_once(shelter, f"{folder.name}-{_digest(probe)}", [(folder, Path(folder.name))]) / folder.name
 
 
 def _runs(binaries: PostgresBinaries, account: Account | None) -> bool:
