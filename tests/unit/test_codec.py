@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -7,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.event_strategies import NOW, crawls, events, listings
 
-from skatestock.events.codec import FIXED_SCHEMA_IDS, decode, encode, event_name
+from skatestock.events.codec import FIXED, Codec, decode, encode, event_name
 from skatestock.events.errors import SenselessEventError, UndecodableError
 from skatestock.events.model import (
     MAX_REJECTED,
@@ -18,6 +19,7 @@ from skatestock.events.model import (
     RejectedObservation,
 )
 from skatestock.events.sense import MAX_OFFERS
+from skatestock.events.versions import AvroSchema
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import MAX_MINOR
 from skatestock.vocabulary.text import has_control_characters
@@ -119,14 +121,18 @@ def test_the_error_of_any_nonsense_can_be_stored(monkeypatch: pytest.MonkeyPatch
 def test_a_registry_can_give_out_other_ids() -> None:
     class Registry:
         def id_of(self, event: str) -> int:
-            return FIXED_SCHEMA_IDS.id_of(event) + 100_000
+            return FIXED.id_of(event) + 100_000
 
-        def find_event(self, schema_id: int) -> str | None:
-            return FIXED_SCHEMA_IDS.find_event(schema_id - 100_000)
+        def find_schema(self, schema_id: int) -> AvroSchema | None:
+            return FIXED.find_schema(schema_id - 100_000)
 
-    value = encode(LISTING, ids=Registry())
+        async def learn(self, schema_ids: Collection[int]) -> None:
+            raise AssertionError("everything is known")
+
+    codec = Codec(Registry())
+    value = codec.encode(LISTING)
     assert value[:5].hex() == "00000186a1"
-    assert decode(value, clock=clock, ids=Registry()) == LISTING
+    assert codec.decode(value, clock=clock) == LISTING
     assert decode_kind(value) == "unknown_schema_id"
 
 

@@ -10,9 +10,10 @@ import prometheus_client
 import pytest
 
 from skatestock.events import sense
-from skatestock.events.codec import FIXED_SCHEMA_IDS, load_schema
+from skatestock.events.codec import FIXED
 from skatestock.events.fingerprint import FINGERPRINT_FIELDS, FINGERPRINT_OFFER_FIELDS
 from skatestock.events.model import CrawlCompleted, ListingObserved, OfferObserved, RejectedObservation
+from skatestock.events.versions import load_schema
 from skatestock.telemetry import metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -106,7 +107,7 @@ def test_the_page_says_what_enters_the_fingerprint() -> None:
 def test_the_page_says_the_ids_and_limits_that_hold() -> None:
     frame, refused = section("EVENTS.md", "The frame"), section("EVENTS.md", "What is refused")
     for event in ("ListingObserved", "CrawlCompleted"):
-        assert f"`{event}` is {FIXED_SCHEMA_IDS.id_of(event)}" in frame
+        assert f"`{event}` is {FIXED.id_of(event)}" in frame
     limits = (sense.MAX_TITLE_LENGTH, sense.MAX_URL_LENGTH, sense.MAX_LABEL_LENGTH, sense.MAX_OFFERS)
     for limit in (*limits, sense.MAX_DETAIL_LENGTH, sense.MAX_EXCERPT_LENGTH):
         assert f"{limit:,}" in refused

@@ -11,6 +11,12 @@ from skatestock.events.model import (
     OfferObserved,
     RejectedObservation,
 )
+from skatestock.events.size import (
+    MAX_LISTING_IDS_BYTES,
+    MAX_REJECTED_BYTES,
+    measure_reject,
+    measure_text,
+)
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.errors import InvalidValueError
 from skatestock.vocabulary.identifiers import MAX_IDENTIFIER_LENGTH, check_slug
@@ -23,7 +29,10 @@ MAX_LABEL_LENGTH = 500
 MAX_DETAIL_LENGTH = 2000
 MAX_EXCERPT_LENGTH = 2000
 MAX_OFFERS = 5000
-MAX_LISTING_IDS = 1_000_000
+MAX_OPTIONS = 20
+MAX_OFFER_CHARACTERS = 1_500_000
+"""In all words of a listing's offers together: with at most four bytes each, 20 options an offer and every
+number at its longest, no ListingObserved reaches MAX_EVENT_BYTES."""
 FINGERPRINT_LENGTH = 32
 
 _MAX_INT = 2**31 - 1
@@ -75,6 +84,9 @@ def _check_offers(offers: tuple[OfferObserved, ...]) -> None:
     for offer in offers:
         _check_offer(offer)
         labels += (offer.title, offer.sku or "", *offer.options, *offer.options.values())
+    characters = sum(map(len, labels)) + sum(map(len, ids))
+    if characters > MAX_OFFER_CHARACTERS:
+        raise _NonsenseError(f"offers with {characters} characters, over {MAX_OFFER_CHARACTERS}")
     # In one call for all offers: the checks cost less than calling them.
     _check_texts(labels, MAX_LABEL_LENGTH, may_be_empty=True)
 
@@ -85,6 +97,8 @@ def _check_offer(offer: OfferObserved) -> None:
         raise _NonsenseError(
             f"offer {offer.offer_id} asks {offer.price_minor}, compared with {compare_at_minor}"
         )
+    if len(offer.options) > MAX_OPTIONS:
+        raise _NonsenseError(f"offer {offer.offer_id} has {len(offer.options)} options")
     if offer.availability is Availability.GONE:
         raise _NonsenseError(f"offer {offer.offer_id} was observed to be gone, which is no observation")
 
@@ -107,8 +121,9 @@ def _check_crawl(event: CrawlCompleted, now: datetime | None) -> None:
 
 
 def _check_listing_ids(listing_ids: tuple[str, ...]) -> None:
-    if len(listing_ids) > MAX_LISTING_IDS:
-        raise _NonsenseError(f"a crawl that saw {len(listing_ids)} listings")
+    size = sum(map(measure_text, listing_ids))
+    if size > MAX_LISTING_IDS_BYTES:
+        raise _NonsenseError(f"listing ids of {size} bytes")
     if len(set(listing_ids)) != len(listing_ids):
         raise _NonsenseError("a listing id stands twice")
     _check_identifiers(listing_ids)
@@ -117,6 +132,9 @@ def _check_listing_ids(listing_ids: tuple[str, ...]) -> None:
 def _check_rejected(event: CrawlCompleted) -> None:
     if len(event.rejected) > MAX_REJECTED or len(event.rejected) > event.rejected_total:
         raise _NonsenseError(f"{len(event.rejected)} rejects are listed of {event.rejected_total}")
+    size = sum(map(measure_reject, event.rejected))
+    if size > MAX_REJECTED_BYTES:
+        raise _NonsenseError(f"rejects of {size} bytes")
     for rejected in event.rejected:
         _check_reject(rejected)
 
