@@ -142,9 +142,9 @@ def make_batch(*events: Event | bytes) -> Batch:
 
 
 def _record(event: Event | bytes) -> Record:
-    value = event if isinstance(event, bytes) else encode(event)
+    value, key = (event, SHOP) if isinstance(event, bytes) else (encode(event), event.shop)
     return Record(
-        topic=TOPIC, partition=0, offset=next(_offsets), key=SHOP, value=value, headers={}, appended_at=BEGIN
+        topic=TOPIC, partition=0, offset=next(_offsets), key=key, value=value, headers={}, appended_at=BEGIN
     )
 
 

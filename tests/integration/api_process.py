@@ -14,6 +14,7 @@ import psutil
 
 from skatestock.api.server import serve_api
 from skatestock.telemetry.logs import configure_logging
+from skatestock.telemetry.metrics import start_metrics_server
 
 PATIENCE_SECONDS = 30.0
 
@@ -38,8 +39,17 @@ def wait_for(url: str, *, until: int = 200) -> httpx.Response:
     raise AssertionError(f"{url} did not answer {until} within {PATIENCE_SECONDS} s")
 
 
+def prepare(workers: int, metrics_port: int | None) -> None:
+    """Set up logs and metrics in a worker, as the command does."""
+    configure_logging("api", json=True)
+    if metrics_port is not None:
+        start_metrics_server(metrics_port, ports=workers)
+
+
 @contextmanager
-def served(dsn: str, *, workers: int = 1, demo: bool = False) -> Iterator[tuple[psutil.Process, str]]:
+def served(
+    dsn: str, *, workers: int = 1, demo: bool = False, metrics_port: int | None = None
+) -> Iterator[tuple[psutil.Process, str]]:
     """Serve in a process of its own; gives it and the API's address."""
     port = find_port()
     process = multiprocessing.get_context("spawn").Process(
@@ -50,7 +60,7 @@ def served(dsn: str, *, workers: int = 1, demo: bool = False) -> Iterator[tuple[
             port,
             demo=demo,
             workers=workers,
-            prepare=partial(configure_logging, "api", json=True),
+            prepare=partial(prepare, workers, metrics_port),
         )
     )
     process.start()

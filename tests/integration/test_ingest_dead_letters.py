@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +14,10 @@ from tests.ingest_shop import SHOP, add_shop, dump, ended, ingest, offer, points
 from skatestock.eventlog.dead_letters import DeadLetter, find_dead_letters, replay_dead_letters
 from skatestock.eventlog.port import Message
 from skatestock.eventlog.postgres import PostgresEventLog
-from skatestock.events.codec import encode
+from skatestock.events.codec import Codec, encode
 from skatestock.events.model import Event
 from skatestock.ingest.consumer import GROUP, TOPIC, IngestHandler
-from skatestock.vocabulary.time import utc_now
+from skatestock.vocabulary.time import Clock, utc_now
 
 GOOD = encode(seen(0))
 
@@ -25,6 +26,17 @@ GOOD = encode(seen(0))
 async def shop(pool: asyncpg.Pool) -> asyncpg.Pool:
     await add_shop(pool)
     return pool
+
+
+class GivenEvents(Codec):
+    """Takes values for events that no bytes could say."""
+
+    def __init__(self, events: Mapping[bytes, Event]) -> None:
+        super().__init__()
+        self._events = events
+
+    def decode(self, value: bytes, *, clock: Clock = utc_now) -> Event:
+        return self._events[value]
 
 
 async def letters(pool: asyncpg.Pool) -> list[DeadLetter]:
@@ -45,10 +57,19 @@ def in_the_future() -> bytes:
         (GOOD[:-9], "truncated"),
         (GOOD + b"\x00", "truncated"),
         (in_the_future(), "senseless"),
-        (encode(seen(0, shop="nowhere")), "unknown_shop"),
+        (encode(seen(0, shop="nowhere")), "wrong_key"),
         (encode(seen(20, currency="EUR")), "currency_changed"),
     ],
-    ids=["empty", "magic byte", "schema id", "cut", "too long", "future", "unknown shop", "other currency"],
+    ids=[
+        "empty",
+        "magic byte",
+        "schema id",
+        "cut",
+        "too long",
+        "future",
+        "key of another shop",
+        "other currency",
+    ],
 )
 async def test_poison_in_the_middle_of_a_batch_is_buried_alone(
     shop: asyncpg.Pool, poison: bytes, kind: str
@@ -59,6 +80,12 @@ async def test_poison_in_the_middle_of_a_batch_is_buried_alone(
     assert (letter.kind, letter.value, letter.group, letter.state) == (kind, poison, GROUP, "waiting")
     assert handler.tally.outcomes == {"applied": 3, "dead": 1}
     assert handler.tally.dead == {kind: 1}
+
+
+async def test_an_event_of_an_unknown_shop_is_buried_alone(shop: asyncpg.Pool) -> None:
+    await ingest(shop, seen(10), seen(20, shop="nowhere"), seen(30, offer(5000)))
+    assert [point.price for point in await points(shop)] == [6000, 5000]
+    assert [letter.kind for letter in await letters(shop)] == ["unknown_shop"]
 
 
 async def test_a_batch_of_poison_alone_moves_on(shop: asyncpg.Pool) -> None:
@@ -100,7 +127,7 @@ async def test_an_event_that_breaks_the_sql_is_found_and_buried_alone(
 
     # the codec refuses such events; a rule that it does not know yet must not stop the others either
     values = {str(number).encode(): event for number, event in enumerate(events)}
-    handler = IngestHandler(decode_event=values.__getitem__)
+    handler = IngestHandler(codec=GivenEvents(values))
     await ingest(shop, *values, handler=handler)
 
     (letter,) = await letters(shop)
@@ -118,7 +145,7 @@ async def test_an_event_that_a_rule_did_not_expect_is_buried_alone(shop: asyncpg
         b"2": msgspec.structs.replace(seen(20), offers=(offer("a price that is none"),)),  # type: ignore[arg-type]
         b"3": seen(30, offer(5000)),
     }
-    await ingest(shop, *events, handler=IngestHandler(decode_event=events.__getitem__))
+    await ingest(shop, *events, handler=IngestHandler(codec=GivenEvents(events)))
     assert [letter.value for letter in await letters(shop)] == [b"2"]
     assert [point.price for point in await points(shop)] == [6000, 5000]
 

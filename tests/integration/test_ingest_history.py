@@ -189,12 +189,14 @@ async def test_the_end_of_a_crawl_counts_once(shop: asyncpg.Pool) -> None:
 
 
 async def test_a_listing_is_a_product_with_its_brand_and_category(shop: asyncpg.Pool) -> None:
-    await ingest(shop, seen(0), seen(0, listing="2", brand="KROOKED"), seen(0, listing="3", brand=None))
-    first, second, third = (await dump(shop))["listings"]
+    unnamed, titled = seen(0, listing="3", brand=None, title="Deck 3"), seen(0, listing="4", brand=None)
+    await ingest(shop, seen(0), seen(0, listing="2", brand="KROOKED"), unnamed, titled)
+    first, second, third, fourth = (await dump(shop))["listings"]
     assert (first["product"], first["category"], first["product_colourway"]) == ("Deck 1", "decks", "Black")
     assert first["product_brand"] == second["product_brand"] == "Krooked"
     assert third["product_brand"] is None
-    assert await shop.fetchval("SELECT count(*) FROM products") == 3
+    assert fourth["product_brand"] == "Krooked"
+    assert await shop.fetchval("SELECT count(*) FROM products") == 4
 
 
 async def test_words_that_change_are_taken_over_by_the_listing_and_its_product(shop: asyncpg.Pool) -> None:

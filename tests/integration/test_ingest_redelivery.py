@@ -137,6 +137,7 @@ class ShopModel:
     def __init__(self) -> None:
         self.listings: dict[str, ListingModel] = {}
         self.ended_crawls: set[str] = set()
+        self.whole = -1
 
     def apply(self, event: Event) -> None:
         if isinstance(event, ListingObserved):
@@ -146,8 +147,10 @@ class ShopModel:
             self.end_crawl(event)
 
     def observe(self, event: ListingObserved) -> None:
-        listing = self.listings.setdefault(event.listing_id, ListingModel())
         minute = minute_of(event.observed_at)
+        if event.listing_id in self.listings and minute < self.whole:
+            return
+        listing = self.listings.setdefault(event.listing_id, ListingModel())
         if minute <= listing.observed or minute < listing.seen or minute < (listing.delisted or 0):
             return
         listing.observed = listing.seen = minute
@@ -161,6 +164,9 @@ class ShopModel:
 
     def end_crawl(self, event: CrawlCompleted) -> None:
         start, end = minute_of(event.started_at), minute_of(event.completed_at)
+        if start < self.whole:
+            return
+        self.whole = start if event.complete else self.whole
         for listing_id, listing in self.listings.items():
             if listing_id in event.listing_ids:
                 self.see_again(listing, start, event.crawl_id)

@@ -1,8 +1,10 @@
 import asyncio
+import contextlib
 import io
 import json
 import logging
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,11 +13,14 @@ from typing import Any
 import pytest
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
+from tests.ports import choose_quiet_port
 
 from skatestock.telemetry.errors import MetricsServerError, TelemetryError
+from skatestock.telemetry.event_loop import measured_event_loop
 from skatestock.telemetry.health import check_all, check_health
 from skatestock.telemetry.logs import configure_logging, get_logger
 from skatestock.telemetry.metrics import CRAWL_LISTINGS, start_metrics_server
+from skatestock.telemetry.requests import measure_requests
 
 
 @pytest.fixture(autouse=True)
@@ -200,3 +205,70 @@ async def test_failure_and_silence_are_answers_too() -> None:
         ("log", True, "PostgreSQL 18"),
     ]
     assert checks[1].latency_ms >= 50
+
+
+def test_of_several_ports_the_first_free_one_is_taken() -> None:
+    first = choose_quiet_port(following=1)
+    servers = [start_metrics_server(first, registry=CollectorRegistry(), ports=2) for _ in range(2)]
+    assert [server.port for server in servers] == [first, first + 1]
+    with pytest.raises(MetricsServerError, match=str(first + 1)):
+        start_metrics_server(first, ports=2)
+    for server in servers:
+        server.close()
+
+
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_a_loop_that_is_held_shows_in_its_lag() -> None:
+    async with measured_event_loop(look_every_seconds=0.01):
+        await asyncio.sleep(0.05)
+        assert sample("skatestock_event_loop_lag_seconds") < 0.4
+        time.sleep(0.6)
+        await asyncio.sleep(0.02)
+        assert 0.5 < sample("skatestock_event_loop_lag_seconds") < 10
+
+
+@pytest.mark.parametrize(
+    ("method", "template", "status", "labels"),
+    [
+        ("GET", "/products/{id}", 200, {"endpoint": "/products/{id}", "method": "GET", "status": "200"}),
+        ("BREW", None, 404, {"endpoint": "other", "method": "other", "status": "404"}),
+        ("GET", "/broken", None, {"endpoint": "/broken", "method": "GET", "status": "500"}),
+    ],
+)
+async def test_requests_are_counted_by_endpoint_method_and_status(
+    method: str, template: str | None, status: int | None, labels: dict[str, str]
+) -> None:
+    sent = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        if template is not None:
+            scope["path_template"] = template
+        if status is None:
+            raise LookupError("broken")
+        await send({"type": "http.response.start", "status": status})
+        await send({"type": "http.response.body"})
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    before = sample("skatestock_api_requests_total", **labels)
+    timed = sample("skatestock_api_request_seconds_count", endpoint=labels["endpoint"])
+    scope = {"type": "http", "method": method, "path": "/anything"}
+    with pytest.raises(LookupError) if status is None else contextlib.nullcontext():
+        await measure_requests(app)(scope, None, send)
+    assert sent == ([] if status is None else ["http.response.start", "http.response.body"])
+    assert sample("skatestock_api_requests_total", **labels) == before + 1
+    assert sample("skatestock_api_request_seconds_count", endpoint=labels["endpoint"]) == timed + 1
+
+
+async def test_what_is_no_request_is_handed_on() -> None:
+    seen = []
+
+    async def app(scope: Any, *_: Any) -> None:
+        seen.append(scope["type"])
+
+    await measure_requests(app)({"type": "lifespan"}, None, None)
+    assert seen == ["lifespan"]

@@ -113,6 +113,7 @@ def _to_offer(offer: views.OfferState) -> schemas.Offer:
         offer_id=offer.offer_id,
         title=offer.title,
         options=offer.options,
+        size=offer.size,
         sku=offer.sku,
         price=to_price(offer.price),
         compare_at=_discounted_from(offer.price, offer.compare_at),

@@ -178,6 +178,13 @@ class Offer(Struct, frozen=True, kw_only=True):
     offer_id: OfferId
     title: OfferTitle
     options: OfferOptions
+    size: Annotated[
+        str | None,
+        Meta(
+            description="The size in one way of writing for all shops; null where no rule reads it.",
+            examples=["M 9.5"],
+        ),
+    ]
     sku: Annotated[
         str | None, Meta(description="The shop's stock keeping unit, where it says one.", examples=["BV2-09"])
     ]

@@ -18,7 +18,9 @@ from skatestock import __version__
 from skatestock.api.app import create_app
 from skatestock.api.context import STALE_AFTER_SECONDS
 from skatestock.database.pool import create_pool
+from skatestock.telemetry.event_loop import measured_event_loop
 from skatestock.telemetry.logs import get_logger
+from skatestock.telemetry.requests import App, measure_requests
 
 _POOL_SIZE = 10
 _STATEMENT_SECONDS = 10.0
@@ -50,8 +52,8 @@ def serve_api(
     """Serve the API until SIGTERM or SIGINT; requests under way are answered first.
 
     Starts without waiting for the database. Port 0 takes any free port and logs which. `prepare` (picklable)
-    runs first in each worker: it sets up the logs there. A worker that dies is replaced, and workers whose
-    parent died end. Raises SystemExit when workers cannot start.
+    runs first in each worker: it sets up logs and metrics there. A worker that dies is replaced, and workers
+    whose parent died end. Raises SystemExit when workers cannot start.
     """
     port = port or _find_free_port(host)
     load = partial(
@@ -86,17 +88,18 @@ def _load_app(
     stale_after_seconds: int,
     prepare: Callable[[], None] | None,
     parent: int,
-) -> Litestar:
+) -> App:
     """Build the application of one worker."""
     if prepare is not None:
         prepare()
-    return create_app(
+    app = create_app(
         partial(_open_pool, dsn),
         version=__version__,
         demo=demo,
         stale_after_seconds=stale_after_seconds,
-        lifespan=(partial(_end_with, parent),),
+        lifespan=(partial(_end_with, parent), lambda _app: measured_event_loop()),
     )
+    return measure_requests(app)
 
 
 async def _open_pool(dsn: str) -> asyncpg.Pool:

@@ -99,6 +99,15 @@ async def create_pool(
     return pool
 
 
+async def close_pool(pool: asyncpg.Pool, *, within_seconds: float = 5.0) -> None:
+    """Close a pool; connections that are still at work after a while are cut off, their work rolled back."""
+    try:
+        await asyncio.wait_for(pool.close(), within_seconds)
+    except TimeoutError:
+        # asyncpg has cut them off when its waiting was cancelled
+        _log.warning("database_connections_cut_off", after_seconds=within_seconds)
+
+
 async def connect(
     dsn: str,
     *,

@@ -11,6 +11,7 @@ import asyncpg
 from skatestock.database.errors import DatabaseUnavailableError
 from skatestock.database.pool import Connection
 from skatestock.telemetry.logs import get_logger
+from skatestock.telemetry.metrics import RETRIES
 
 _Result = TypeVar("_Result")
 
@@ -78,6 +79,7 @@ async def retry_transient(
         except Exception as error:
             if not is_transient(error) or loop.time() + pause >= give_up_at:
                 raise
+            RETRIES.labels(part="database", kind=type(error).__name__).inc()
             _log.warning("database_retry", error=str(error), kind=type(error).__name__)
         # two workers that ran into each other must not meet again at the same moment
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,24 +10,27 @@ from typing import NamedTuple
 
 from skatestock.catalog.commands_load import load_shop_states
 from skatestock.catalog.commands_record import PricePointMonths, record_shop_states
-from skatestock.catalog.errors import FAULTS_OF_DATA, is_transient
+from skatestock.catalog.errors import FAULTS_OF_DATA
 from skatestock.catalog.model import CrawlEnd, PricePoint, ShopDemand, ShopState
-from skatestock.eventlog.dead_letters import record_dead_letter
+from skatestock.eventlog.dead_letters import REPLAY_HEADER, record_dead_letter
 from skatestock.eventlog.errors import FencedError
 from skatestock.eventlog.port import Batch, Connection, Consumer, EventLog, Record
-from skatestock.events.codec import decode
+from skatestock.events.codec import FIXED_CODEC, Codec
 from skatestock.events.errors import UndecodableError
 from skatestock.events.model import Event, ListingObserved
+from skatestock.ingest.batch_in_hand import BatchInHand
 from skatestock.ingest.errors import RefusedEventError
+from skatestock.ingest.lag import watch_lag
 from skatestock.ingest.model import Outcome, apply_event
+from skatestock.ingest.pacing import BatchSizer, Patience, finish, pause
 from skatestock.telemetry.logs import get_logger
 from skatestock.telemetry.metrics import (
     DEAD_LETTERS,
-    EVENTLOG_LAG,
-    INGEST_BATCH_SECONDS,
+    INGEST_BATCH_LIMIT,
     INGEST_PRICE_POINTS,
     INGEST_RECORDS,
 )
+from skatestock.telemetry.tracing import within
 
 GROUP = "ingest"
 TOPIC = "listing-observations"
@@ -38,9 +40,9 @@ _MAX_RECORDS = 2000
 _PART = 1000
 _DECODED_AT_ONCE = 25
 _WAIT_SECONDS = 0.5
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 5.0
-_LAG_EVERY_SECONDS = 5.0
+_FENCED_PAUSE_SECONDS = 0.1
+# How long a stop waits for the batch in hand.
+_FINISH_WITHIN_SECONDS = 20.0
 
 # What one event can bring down: values that the database refuses, and values that a rule did not expect. The
 # rules are pure, so either fails again for the same event and for no other.
@@ -99,8 +101,8 @@ class IngestHandler:
     batch's offset is. Events of one shop are applied strictly in the order of their offsets.
     """
 
-    def __init__(self, *, decode_event: Callable[[bytes], Event] = decode) -> None:
-        self._decode = decode_event
+    def __init__(self, *, codec: Codec = FIXED_CODEC) -> None:
+        self._codec = codec
         self._months = PricePointMonths()
         self.tally = Tally()
         """Of the last batch."""
@@ -114,6 +116,7 @@ class IngestHandler:
 
     async def _handle(self, connection: Connection, batch: Batch) -> None:
         """Apply the batch in parts: while the database writes one, the next is decoded."""
+        await self._codec.prepare(record.value for record in batch.records)
         parts = [batch.records[at : at + _PART] for at in range(0, len(batch.records), _PART)]
         decoding = asyncio.create_task(self._decode_records(parts[0]))
         try:
@@ -140,7 +143,7 @@ class IngestHandler:
                 # let what the database has answered be worked on
                 await asyncio.sleep(0)
             try:
-                decoded.items.append(DecodedRecord(record, self._decode(record.value)))
+                decoded.items.append(DecodedRecord(record, self._codec.decode(record.value)))
             except UndecodableError as error:
                 decoded.undecodable.append((record, error))
         return decoded
@@ -180,18 +183,21 @@ async def _apply(connection: Connection, items: Sequence[DecodedRecord]) -> Tall
     states = await load_shop_states(connection, read_demands([item.event for item in items]))
     for record, event in items:
         try:
-            tally.outcomes[_apply_to(states, event)] += 1
+            tally.outcomes[_apply_to(states, record, event)] += 1
         except RefusedEventError as error:
             await _bury(connection, record, tally, error.kind, error.text)
     tally.add_points(await record_shop_states(connection, states.values()))
     return tally
 
 
-def _apply_to(states: Mapping[str, ShopState], event: Event) -> Outcome:
+def _apply_to(states: Mapping[str, ShopState], record: Record, event: Event) -> Outcome:
+    if record.key != event.shop:
+        # elsewhere than the shop's other events, and in no order with them
+        raise RefusedEventError("wrong_key", f"the key is {record.key[:100]!r}, and the shop {event.shop!r}")
     shop = states.get(event.shop)
     if shop is None:
         raise RefusedEventError("unknown_shop", f"no shop {event.shop!r} is in the catalogue")
-    return apply_event(shop, event)
+    return apply_event(shop, event, replayed=REPLAY_HEADER in record.headers)
 
 
 async def _bury(connection: Connection, record: Record, tally: Tally, kind: str, text: str) -> None:
@@ -230,75 +236,102 @@ async def run_ingest(
     log: EventLog,
     stop: asyncio.Event,
     *,
+    codec: Codec = FIXED_CODEC,
     max_records: int = _MAX_RECORDS,
     on_batch: Callable[[int], None] | None = None,
+    finish_within_seconds: float = _FINISH_WITHIN_SECONDS,
 ) -> None:
-    """Ingest until `stop` is set, bearing restarts of the database; a batch in hand is finished first.
+    """Ingest until `stop` is set, bearing restarts of the servers; a batch in hand is finished first.
 
-    `on_batch` hears the number of records of every committed batch. Raises what waiting cannot mend.
+    A batch that is not stored `finish_within_seconds` after `stop` is given up and comes again. `on_batch`
+    hears the number of records of every committed batch. Raises what waiting cannot mend.
     """
-    handler = IngestHandler()
-    consumer = await _patiently(log, stop)
-    lag_due_at = time.monotonic()
-    pause = _FIRST_PAUSE_SECONDS
-    while consumer is not None and not stop.is_set():
-        try:
-            count = await _process(consumer, handler, max_records)
-            if time.monotonic() >= lag_due_at:
-                await _publish_lag(log)
-                lag_due_at = time.monotonic() + _LAG_EVERY_SECONDS
-        except FencedError as error:
-            _log.warning("ingest_fenced", error=str(error))
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            _log.warning("ingest_retry", error=str(error), kind=type(error).__name__, in_seconds=pause)
-            await _sleep(stop, pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-        else:
-            pause = _FIRST_PAUSE_SECONDS
-            if count and on_batch is not None:
-                on_batch(count)
-    if consumer is not None:
+    working = asyncio.create_task(_ingest(log, stop, codec, max_records, on_batch), name=GROUP)
+    if await finish(working, stop, finish_within_seconds):
+        working.result()
+    else:
+        _log.warning("ingest_gave_up_batch", after_seconds=finish_within_seconds)
+
+
+async def _ingest(
+    log: EventLog,
+    stop: asyncio.Event,
+    codec: Codec,
+    max_records: int,
+    on_batch: Callable[[int], None] | None,
+) -> None:
+    patience = Patience(stop)
+    consumer = await _open_consumer(log, stop, patience)
+    if consumer is None:
+        return
+    handler, sizer = IngestHandler(codec=codec), BatchSizer(max_records)
+    try:
+        await _drain(log, consumer, stop, patience, handler, sizer, on_batch)
+    finally:
         await consumer.close()
 
 
-async def _patiently(log: EventLog, stop: asyncio.Event) -> Consumer | None:
-    pause = _FIRST_PAUSE_SECONDS
+async def _open_consumer(log: EventLog, stop: asyncio.Event, patience: Patience) -> Consumer | None:
     while not stop.is_set():
         try:
             return await log.open_consumer(GROUP, TOPIC)
         except Exception as error:
-            if not is_transient(error):
-                raise
-            _log.warning("ingest_retry", error=str(error), kind=type(error).__name__, in_seconds=pause)
-        await _sleep(stop, pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            # What waiting cannot mend is raised again.
+            await patience.bear(error)
     return None
 
 
-async def _process(consumer: Consumer, handler: IngestHandler, max_records: int) -> int:
-    began = time.perf_counter()
+async def _drain(
+    log: EventLog,
+    consumer: Consumer,
+    stop: asyncio.Event,
+    patience: Patience,
+    handler: IngestHandler,
+    sizer: BatchSizer,
+    on_batch: Callable[[int], None] | None,
+) -> None:
+    """Store batch after batch until `stop` is set."""
+    watching = asyncio.create_task(watch_lag(log, GROUP, TOPIC), name="ingest-lag")
+    try:
+        while not stop.is_set() and not watching.done():
+            INGEST_BATCH_LIMIT.set(sizer.size)
+            try:
+                count = await _process(consumer, handler, sizer)
+            except FencedError as error:
+                _log.warning("ingest_fenced", error=str(error))
+                await pause(stop, _FENCED_PAUSE_SECONDS)
+            except Exception as error:
+                # What waiting cannot mend is raised again.
+                await patience.bear(error)
+            else:
+                patience.relax()
+                if count and on_batch is not None:
+                    on_batch(count)
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+    if not watching.cancelled():
+        watching.result()
+
+
+async def _process(consumer: Consumer, handler: IngestHandler, sizer: BatchSizer) -> int:
+    """Store one batch, and tell metrics, logs and traces of it."""
+    in_hand: list[BatchInHand] = []
 
     async def handle(connection: Connection, batch: Batch) -> None:
-        nonlocal began
-        began = time.perf_counter()
-        await handler(connection, batch)
+        in_hand.append(BatchInHand(batch))
+        with within(in_hand[-1].span):
+            await handler(connection, batch)
 
-    count = await consumer.process(handle, max_records=max_records, wait_seconds=_WAIT_SECONDS)
-    if count:
-        INGEST_BATCH_SECONDS.observe(time.perf_counter() - began)
+    try:
+        count = await consumer.process(handle, max_records=sizer.size, wait_seconds=_WAIT_SECONDS)
+    except BaseException as error:
+        for batch in in_hand:
+            sizer.settle(0, batch.seconds)
+            batch.fail(error)
+        raise
+    for batch in in_hand:
+        sizer.settle(count, batch.seconds)
+        batch.commit()
         handler.tally.publish()
     return count
-
-
-async def _publish_lag(log: EventLog) -> None:
-    for partition in await log.fetch_lag(GROUP, TOPIC):
-        EVENTLOG_LAG.labels(partition=str(partition.partition)).set(partition.lag)
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

@@ -40,21 +40,24 @@ class Outcome(StrEnum):
     DEAD = "dead"
 
 
-def apply_event(shop: ShopState, event: Event) -> Outcome:
-    """Apply the shop's next event; raises RefusedEventError, and then nothing has changed."""
+def apply_event(shop: ShopState, event: Event, *, replayed: bool = False) -> Outcome:
+    """Apply the shop's next event; raises RefusedEventError, and then nothing has changed.
+
+    A replayed event stood in the log before and could not be applied then.
+    """
     if event.crawl_id in shop.foreign_crawl_ids:
         raise RefusedEventError(
             "foreign_crawl", f"crawl {event.crawl_id} belongs to another shop than {event.shop}"
         )
     if isinstance(event, ListingObserved):
-        return _apply_observation(shop, event)
+        return _apply_observation(shop, event, replayed=replayed)
     return _apply_completion(shop, event)
 
 
 # ---------------------------------------------------------------- observations
 
 
-def _apply_observation(shop: ShopState, event: ListingObserved) -> Outcome:
+def _apply_observation(shop: ShopState, event: ListingObserved, *, replayed: bool) -> Outcome:
     listing = shop.listings.get(event.listing_id)
     if listing is not None and listing.currency != event.currency:
         raise RefusedEventError(
@@ -65,15 +68,26 @@ def _apply_observation(shop: ShopState, event: ListingObserved) -> Outcome:
     if listing is None:
         _open_listing(shop, event)
         return Outcome.APPLIED
-    if _is_late(listing, event.observed_at):
+    # Crawls that came after a replayed observation, and found its listing unchanged, meant just what it says.
+    unseen = not replayed and (event.observed_at < listing.seen_at or _is_superseded(shop, event.observed_at))
+    if unseen or _is_late(listing, event.observed_at):
         return Outcome.LATE
     return _observe_listing(shop, listing, event)
 
 
 def _is_late(listing: ListingState, observed_at: datetime) -> bool:
-    if observed_at <= listing.observed_at or observed_at < listing.seen_at:
+    if observed_at <= listing.observed_at:
         return True
     return listing.delisted_at is not None and observed_at < listing.delisted_at
+
+
+def _is_superseded(shop: ShopState, moment: datetime) -> bool:
+    """Tell whether a later complete crawl has spoken of every listing that is known.
+
+    What a crawl appended last may come after it, when that crawl died: a listing that the complete one saw is
+    newer than it anyway, and one that it did not see must not look as if it were there.
+    """
+    return shop.seen_whole_at is not None and moment < shop.seen_whole_at
 
 
 def _open_listing(shop: ShopState, event: ListingObserved) -> None:
@@ -89,6 +103,8 @@ def _open_listing(shop: ShopState, event: ListingObserved) -> None:
 
 def _observe_listing(shop: ShopState, listing: ListingState, event: ListingObserved) -> Outcome:
     _refresh_listing(listing, event)
+    if not _is_superseded(shop, event.observed_at):
+        listing.missed = 0
     changed = False
     for position, seen in enumerate(event.offers):
         offer = listing.offers.get(seen.offer_id)
@@ -114,8 +130,8 @@ def _refresh_listing(listing: ListingState, event: ListingObserved) -> None:
         listing.words = words
         listing.words_changed = True
     listing.sighting = Sighting(event.fingerprint, event.parser, event.parser_version)
-    listing.observed_at = listing.seen_at = event.observed_at
-    listing.missed = 0
+    listing.observed_at = event.observed_at
+    listing.seen_at = max(listing.seen_at, event.observed_at)
     listing.delisted_at = None
 
 
@@ -199,6 +215,10 @@ def _apply_completion(shop: ShopState, event: CrawlCompleted) -> Outcome:
         return Outcome.LATE
     _complete_crawl(crawl, event)
     shop.rejected.extend(_read_rejected(event))
+    if _is_superseded(shop, event.started_at):
+        return Outcome.LATE
+    if event.complete:
+        shop.seen_whole_at = event.started_at
     seen = frozenset(event.listing_ids)
     unread = _find_unread(event)
     for listing in shop.listings.values():

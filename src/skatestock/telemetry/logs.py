@@ -9,6 +9,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from skatestock.telemetry.errors import TelemetryError
+from skatestock.telemetry.tracing import add_trace
 
 Logger = structlog.stdlib.BoundLogger
 
@@ -59,6 +60,7 @@ def _shared_processors(process: str) -> Sequence[Processor]:
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
         add_process,
+        add_trace,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     )

@@ -1,5 +1,6 @@
 """The numbers each process tells Prometheus; a test holds `docs/METRICS.md` to this file."""
 
+from errno import EADDRINUSE
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
@@ -7,7 +8,11 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from skatestock.telemetry.errors import MetricsServerError
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+# From one record to the most that a batch is ever set to.
+_RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000)
+# From a record that is waited for to a backlog of hours.
+_DELAY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 
 CRAWL_PAGES = Counter("skatestock_crawl_pages", "Pages of listings that crawls have read.", ["shop"])
 
@@ -23,16 +28,38 @@ CRAWLS_COMPLETED = Counter(
     ["shop", "reason"],
 )
 
+CRAWL_FILTER_ANSWERS = Counter(
+    "skatestock_crawl_filter_answers",
+    "Listings that the unchanged-filter was asked about; the answer is hit, miss or away.",
+    ["answer"],
+)
+
 INGEST_RECORDS = Counter(
     "skatestock_ingest_records",
     "Records of the event log that ingest has settled; the outcome is applied, unchanged, late or dead.",
     ["outcome"],
 )
 
+INGEST_BYTES = Counter("skatestock_ingest_bytes", "Bytes of the records that ingest has settled.")
+
+INGEST_BATCH_RECORDS = Histogram(
+    "skatestock_ingest_batch_records", "Records of a committed batch.", buckets=_RECORDS
+)
+
+INGEST_BATCH_LIMIT = Gauge(
+    "skatestock_ingest_batch_limit", "Records that the next batch may have; smaller while batches take long."
+)
+
 INGEST_BATCH_SECONDS = Histogram(
     "skatestock_ingest_batch_seconds",
     "Time from a batch's arrival to its commit, in seconds.",
     buckets=_SECONDS,
+)
+
+INGEST_COMMIT_DELAY_SECONDS = Histogram(
+    "skatestock_ingest_commit_delay_seconds",
+    "Time from the append of a batch's oldest record to the batch's commit, in seconds.",
+    buckets=_DELAY_SECONDS,
 )
 
 INGEST_PRICE_POINTS = Counter(
@@ -53,6 +80,80 @@ EVENTLOG_LAG = Gauge(
     ["partition"],
 )
 
+EVENTLOG_APPENDED_MESSAGES = Counter(
+    "skatestock_eventlog_appended_messages", "Messages that the log has acknowledged.", ["topic"]
+)
+
+EVENTLOG_APPENDED_BYTES = Counter(
+    "skatestock_eventlog_appended_bytes", "Bytes of the messages that the log has acknowledged.", ["topic"]
+)
+
+EVENTLOG_APPEND_SECONDS = Histogram(
+    "skatestock_eventlog_append_seconds",
+    "Time that the log took to acknowledge one append, in seconds.",
+    ["topic"],
+    buckets=_SECONDS,
+)
+
+EVENTLOG_APPEND_FAILURES = Counter(
+    "skatestock_eventlog_append_failures",
+    "Appends that the log did not acknowledge; the kind is the error's.",
+    ["topic", "kind"],
+)
+
+EVENTLOG_FENCED = Counter(
+    "skatestock_eventlog_fenced",
+    "Batches that were not stored because the consumer had lost its partition; they come again.",
+    ["group"],
+)
+
+EVENTLOG_REBALANCES = Counter(
+    "skatestock_eventlog_rebalances",
+    "Partitions that changed hands in a consumer group; the event is assigned, revoked or lost.",
+    ["event"],
+)
+
+EVENTLOG_PAUSED_SECONDS = Counter(
+    "skatestock_eventlog_paused_seconds",
+    "Time for which partitions were not fetched because what waits in memory was enough, in seconds.",
+)
+
+EVENTLOG_BUFFERED_RECORDS = Gauge(
+    "skatestock_eventlog_buffered_records", "Records that were fetched and wait in memory for their batch."
+)
+
+EVENTLOG_BUFFERED_BYTES = Gauge(
+    "skatestock_eventlog_buffered_bytes", "Bytes that were fetched and wait in memory for their batch."
+)
+
+API_REQUESTS = Counter(
+    "skatestock_api_requests",
+    "Requests that the API has answered, by the path template of the endpoint.",
+    ["endpoint", "method", "status"],
+)
+
+API_REQUEST_SECONDS = Histogram(
+    "skatestock_api_request_seconds",
+    "Time from a request's arrival to the end of its answer, in seconds.",
+    ["endpoint"],
+    buckets=_SECONDS,
+)
+
+RETRIES = Counter(
+    "skatestock_retries",
+    "Tries that failed for a reason that passes and are made again; the kind is the error's.",
+    ["part", "kind"],
+)
+
+RETRY_PAUSE_SECONDS = Counter(
+    "skatestock_retry_pause_seconds", "Time waited before tries that are made again, in seconds.", ["part"]
+)
+
+EVENT_LOOP_LAG_SECONDS = Gauge(
+    "skatestock_event_loop_lag_seconds",
+    "The longest time by which the event loop woke too late in the last ten seconds.",
+)
+
 
 class MetricsServer:
     """Serves the metrics of this process until it is closed."""
@@ -70,14 +171,18 @@ class MetricsServer:
 
 
 def start_metrics_server(
-    port: int, host: str = "127.0.0.1", registry: CollectorRegistry = REGISTRY
+    port: int, host: str = "127.0.0.1", registry: CollectorRegistry = REGISTRY, *, ports: int = 1
 ) -> MetricsServer:
     """Serve the metrics over HTTP from a thread of its own; port 0 takes a free one.
 
-    Raises MetricsServerError when the address is taken or is none of this machine's.
+    Of `ports` following each other, the first free one is taken: one for each process of several that were
+    told the same. Raises MetricsServerError when all are taken, or the host is none of this machine's.
     """
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise MetricsServerError(f"cannot serve metrics at {host}:{port}: {error.strerror}") from error
-    return MetricsServer(server, thread)
+    for place in range(ports):
+        try:
+            return MetricsServer(*start_http_server(port + place if port else 0, host, registry))
+        except OSError as error:
+            if error.errno != EADDRINUSE or place == ports - 1:
+                where = f"{host}:{port + place}"
+                raise MetricsServerError(f"cannot serve metrics at {where}: {error.strerror}") from error
+    raise ValueError(f"ports must be at least 1, not {ports}")

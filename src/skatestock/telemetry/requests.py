@@ -1,0 +1,45 @@
+"""Requests to a web application, counted from outside: any ASGI application can be wrapped."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
+from typing import Any
+
+from skatestock.telemetry.metrics import API_REQUEST_SECONDS, API_REQUESTS
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+# A label has few values, and what a client sends can be anything.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OTHER = "other"
+# What an application answers that breaks before it has begun an answer.
+_BROKEN = 500
+
+
+def measure_requests(app: App) -> App:
+    """Wrap an application: each request counts under its endpoint's path template and its status."""
+
+    async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        began, status = perf_counter(), _BROKEN
+
+        async def sending(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, sending)
+        finally:
+            # The router has written there which endpoint it found.
+            endpoint = scope.get("path_template") or _OTHER
+            method = scope["method"] if scope["method"] in _METHODS else _OTHER
+            API_REQUESTS.labels(endpoint=endpoint, method=method, status=str(status)).inc()
+            API_REQUEST_SECONDS.labels(endpoint=endpoint).observe(perf_counter() - began)
+
+    return measured
