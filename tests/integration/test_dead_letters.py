@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from skatestock.database.pool import Pool, create_pool
@@ -13,6 +15,7 @@ from skatestock.database.transactions import transaction
 from skatestock.eventlog.dead_letters import (
     REPLAY_HEADER,
     DeadLetter,
+    LetterFilter,
     State,
     count_dead_letters,
     discard_dead_letters,
@@ -20,12 +23,23 @@ from skatestock.eventlog.dead_letters import (
     get_dead_letter,
     record_dead_letter,
     replay_dead_letters,
+    select_dead_letters,
 )
-from skatestock.eventlog.errors import DeadLetterNotFoundError
-from skatestock.eventlog.port import Message, PartitionLag, Position, Record, partition_for
+from skatestock.eventlog.errors import DeadLetterNotFoundError, OtherLogError
+from skatestock.eventlog.port import (
+    KEY_HEX_HEADER,
+    NULL_HEADER,
+    Message,
+    PartitionLag,
+    Position,
+    Record,
+    partition_for,
+)
 from skatestock.eventlog.postgres import PostgresConsumer, PostgresEventLog
 
 TOPIC = "listing-observations"
+KAFKA = str(uuid.UUID(int=7))
+"""The id of a topic of Kafka's, as the name of its log."""
 
 
 @pytest.fixture
@@ -71,7 +85,7 @@ async def bury_some(pool: Pool, log: PostgresEventLog, *values: bytes) -> list[i
 
 async def find(pool: Pool, state: State | None = None) -> list[DeadLetter]:
     async with pool.acquire() as connection:
-        return await find_dead_letters(connection, state=state)
+        return await find_dead_letters(connection, LetterFilter(state=state))
 
 
 async def fetch_values(log: PostgresEventLog, topic: str = TOPIC) -> list[bytes]:
@@ -140,19 +154,53 @@ async def test_letters_are_found_by_state_kind_and_topic_page_by_page(
         everything = await find_dead_letters(connection)
         assert [letter.value for letter in everything] == [b"1", b"2", b"3", b"4", b"5"]
         await discard_dead_letters(connection, [everything[0].id])
-        by_kind = await find_dead_letters(connection, kind="senseless")
-        by_topic = await find_dead_letters(connection, kind="senseless", topic=TOPIC)
-        waiting = await find_dead_letters(connection, state="waiting", limit=2)
-        more = await find_dead_letters(connection, state="waiting", after_id=waiting[-1].id)
+        by_kind = await find_dead_letters(connection, LetterFilter(kind="senseless"))
+        by_topic = await find_dead_letters(connection, LetterFilter(kind="senseless", topic=TOPIC))
+        still = LetterFilter(state="waiting")
+        waiting = await find_dead_letters(connection, still, limit=2)
+        more = await find_dead_letters(connection, still, after_id=waiting[-1].id)
         counts = await count_dead_letters(connection)
     assert [letter.value for letter in by_kind] == [b"4", b"5"]
     assert [letter.value for letter in by_topic] == [b"4"]
     assert [letter.value for letter in waiting + more] == [b"2", b"3", b"4", b"5"]
-    assert {(count.state, count.kind): count.letters for count in counts} == {
-        ("discarded", "truncated"): 1,
-        ("waiting", "truncated"): 2,
-        ("waiting", "senseless"): 2,
+    assert {(count.state, count.kind, count.log): count.letters for count in counts} == {
+        ("discarded", "truncated", "tables"): 1,
+        ("waiting", "truncated", "tables"): 2,
+        ("waiting", "senseless", "tables"): 2,
     }
+
+
+async def test_every_filter_narrows_and_together_they_narrow_more(pool: Pool, log: PostgresEventLog) -> None:
+    records = await append(log, b"1", b"2", b"3", b"4")
+    records[1] = msgspec.structs.replace(records[1], key="premier", log=KAFKA)
+    await bury(pool, records[:1], text="Cut off at 7")
+    await bury(pool, records[1:2], kind="senseless", group="others", text="100% wrong")
+    await bury(pool, records[2:], text="no such shop")
+    day = datetime(2026, 3, 2, tzinfo=UTC)
+    await pool.execute("UPDATE dead_letters SET dead_at = $1::timestamptz + id * interval '1 hour'", day)
+    first = await pool.fetchval("SELECT min(id) FROM dead_letters")
+    here = records[0].partition
+    wanted = {
+        (0,): LetterFilter(text="cut OFF"),
+        (1,): LetterFilter(text="0% w"),
+        (): LetterFilter(text="_"),
+        (0, 2, 3): LetterFilter(key="labor"),
+        (2, 3): LetterFilter(key="labor", since_at=day + timedelta(hours=first + 2)),
+        (0, 1): LetterFilter(until_at=day + timedelta(hours=first + 2)),
+        (1, 2): LetterFilter(
+            since_at=day + timedelta(hours=first + 1), until_at=day + timedelta(hours=first + 3)
+        ),
+        (0, 1, 2, 3): LetterFilter(partition=here, topic=TOPIC),
+    }
+    async with pool.acquire() as connection:
+        assert await select_dead_letters(connection, LetterFilter(partition=here + 1)) == []
+        assert await select_dead_letters(connection, LetterFilter(group="others")) == [first + 1]
+        assert await select_dead_letters(connection, LetterFilter(in_tables=False)) == [first + 1]
+        assert len(await select_dead_letters(connection, LetterFilter(in_tables=True))) == 3
+        for places, one in wanted.items():
+            ids = [first + place for place in places]
+            assert await select_dead_letters(connection, one) == ids
+            assert [letter.id for letter in await find_dead_letters(connection, one)] == ids
 
 
 async def test_a_replay_appends_the_same_value_again_and_says_of_what(
@@ -192,24 +240,60 @@ async def test_a_replay_whose_append_fails_leaves_the_letters_waiting(
     assert [letter.state for letter in await find(pool)] == ["waiting"]
 
 
+class OutsideLog:
+    """A log of its own, which knows nothing of our transactions, as Kafka is."""
+
+    def __init__(self, log: PostgresEventLog) -> None:
+        self._log = log
+
+    async def append(self, topic: str, messages: Sequence[Message]) -> list[Position]:
+        return await self._log.append(topic, messages)
+
+    async def open_consumer(self, group: str, topic: str) -> PostgresConsumer:
+        return await self._log.open_consumer(group, topic)
+
+    async def fetch_lag(self, group: str, topic: str) -> list[PartitionLag]:
+        return await self._log.fetch_lag(group, topic)
+
+    async def close(self) -> None:
+        await self._log.close()
+
+
+async def test_a_letter_of_another_log_is_refused_and_nothing_is_replayed(
+    pool: Pool, log: PostgresEventLog
+) -> None:
+    records = await append(log, b"1", b"2")
+    records[1] = msgspec.structs.replace(records[1], log=KAFKA)
+    ours, theirs = (letter for letter in await bury(pool, records) if letter is not None)
+    with pytest.raises(OtherLogError, match=f"letter {theirs} came from Kafka.*SKATESTOCK_KAFKA_SERVERS"):
+        await replay_dead_letters(log, pool, [ours, theirs])
+    with pytest.raises(OtherLogError, match=f"dead letter {ours} came from tables"):
+        await replay_dead_letters(OutsideLog(log), pool, [ours, theirs], dry_run=True)
+    assert [letter.state for letter in await find(pool)] == ["waiting", "waiting"]
+    assert await fetch_values(log) == [b"1", b"2"]
+    async with pool.acquire() as connection:
+        assert len(await discard_dead_letters(connection, [ours, theirs])) == 2
+
+
+async def test_what_the_log_said_of_the_first_record_is_not_said_of_the_replayed_one(
+    pool: Pool, log: PostgresEventLog
+) -> None:
+    (record,) = await append(log, b"bad")
+    record = msgspec.structs.replace(
+        record, headers={"event": "x", KEY_HEX_HEADER: "ff", NULL_HEADER: "key"}, key="\\xff"
+    )
+    (letter_id,) = await bury(pool, [record])
+    assert letter_id is not None
+    await replay_dead_letters(log, pool, [letter_id])
+    again = (await log.fetch_records(TOPIC, partition_for("\\xff", 2), 0, 10))[-1]
+    place = f"{record.topic}/{record.partition}/{record.offset}"
+    assert again.headers == {"event": "x", REPLAY_HEADER: place}
+
+
 async def test_a_log_outside_the_database_is_replayed_to_as_well(pool: Pool, log: PostgresEventLog) -> None:
-    class OutsideLog:
-        """A log of its own, which knows nothing of our transactions, as Kafka is."""
-
-        async def append(self, topic: str, messages: Sequence[Message]) -> list[Position]:
-            return await log.append(topic, messages)
-
-        async def open_consumer(self, group: str, topic: str) -> PostgresConsumer:
-            return await log.open_consumer(group, topic)
-
-        async def fetch_lag(self, group: str, topic: str) -> list[PartitionLag]:
-            return await log.fetch_lag(group, topic)
-
-        async def close(self) -> None:
-            await log.close()
-
-    ids = await bury_some(pool, log, b"bad")
-    results = await asyncio.gather(*(replay_dead_letters(OutsideLog(), pool, ids) for _ in range(3)))
+    records = [msgspec.structs.replace(record, log=KAFKA) for record in await append(log, b"bad")]
+    ids = [letter for letter in await bury(pool, records) if letter is not None]
+    results = await asyncio.gather(*(replay_dead_letters(OutsideLog(log), pool, ids) for _ in range(3)))
     assert sorted(len(result) for result in results) == [0, 0, 1]
     assert await fetch_values(log) == [b"bad", b"bad"]
 
@@ -255,4 +339,17 @@ async def test_a_replayed_record_that_fails_again_becomes_a_letter_of_its_own(
 ) -> None:
     await replay_dead_letters(log, pool, await bury_some(pool, log, b"bad"))
     await bury(pool, await log.fetch_records(TOPIC, partition_for("labor", 2), 1, 1))
-    assert [(letter.offset, letter.state) for letter in await find(pool)] == [(0, "replayed"), (1, "waiting")]
+    first, second = await find(pool)
+    assert [(letter.offset, letter.state) for letter in (first, second)] == [(0, "replayed"), (1, "waiting")]
+    assert second.headers[REPLAY_HEADER] == first.source
+
+
+async def test_what_postgresql_cannot_keep_as_text_does_not_keep_a_letter_from_being_kept(
+    pool: Pool, log: PostgresEventLog
+) -> None:
+    (record,) = await append(log, b"bad")
+    record = msgspec.structs.replace(record, key="a\x00\udcff", headers={"h\x00": "\ud800 lone"})
+    await bury(pool, [record], text="not \ud800 text")
+    (letter,) = await find(pool)
+    assert (letter.key, letter.text) == ("a\ufffd\\udcff", "not \\ud800 text")
+    assert letter.headers == {"h\ufffd": "\\ud800 lone"}

@@ -25,6 +25,10 @@ class DeadLetterNotFoundError(EventLogError):
     """There is no dead letter of this id."""
 
 
+class OtherLogError(EventLogError):
+    """A dead letter's bytes belong to another log than the one in use, whose readers would misread them."""
+
+
 class LogUnavailableError(EventLogError, ConnectionError):
     """The log's servers do not answer now; the same work may succeed later."""
 

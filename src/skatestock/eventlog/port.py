@@ -11,6 +11,12 @@ import msgspec
 TABLES = "tables"
 """The name of the log that is kept in PostgreSQL's tables, where others have the id of their topic."""
 
+KEY_HEX_HEADER = "source-key-hex"
+"""Header that a log adds to a record whose key is no text: the key's bytes in hexadecimal."""
+
+NULL_HEADER = "source-null"
+"""Header that a log adds to a record without key or value: `key`, `value` or `key value`."""
+
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 
