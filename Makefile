@@ -12,7 +12,7 @@ DATA   ?= .skatestock
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-kills check fmt lint types contracts bench migration lock clean
+.PHONY: help setup demo demo-kafka run test test-kills test-kafka-kills check fmt lint types contracts bench migration lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ setup: $(STAMP) ## Create the environment with every locked dependency
 demo: $(STAMP) ## Run five replica shops through the whole platform, with a week of history
 	@$(BIN)/skatestock demo --data $(DATA)/demo
 
+demo-kafka: $(STAMP) ## The same on production's topology: real Kafka and a real schema registry
+	@$(BIN)/skatestock demo --kafka --data $(DATA)/demo-kafka
+
 run: $(STAMP) ## Run the whole platform on the live shops
 	@$(BIN)/skatestock up --data $(DATA)/live
 
@@ -52,6 +55,9 @@ test: $(STAMP) ## Run all tests (what is not installed here is skipped, with a w
 
 test-kills: $(STAMP) ## Run the full campaign of at least 100 SIGKILLs against the ground truth
 	@SKATESTOCK_TEST_KILLS=$${SKATESTOCK_TEST_KILLS:-100} $(BIN)/pytest -q -m kills --timeout 3600 tests/e2e
+
+test-kafka-kills: $(STAMP) ## Run the full campaign of at least 200 kills and freezes on real Kafka
+	@SKATESTOCK_TEST_KAFKA_KILLS=$${SKATESTOCK_TEST_KAFKA_KILLS:-200} $(BIN)/pytest -q -m kafka_kills --timeout 7200 tests/e2e
 
 check: lint types contracts ## Run every static check
 
@@ -85,6 +91,7 @@ lock: | $(UV) ## Resolve the requirement files anew, with hashes, for every plat
 clean: ## Remove the environment, the caches and the demo's data; the history of the live shops stays
 	@if [ -x $(BIN)/skatestock ] && [ -d $(DATA)/live ]; then $(BIN)/skatestock down --data $(DATA)/live; fi
 	@if [ -x $(BIN)/skatestock ] && [ -d $(DATA)/demo ]; then $(BIN)/skatestock down --remove --data $(DATA)/demo; fi
-	@rm -rf $(VENV) $(TOOLS) $(DATA)/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@if [ -x $(BIN)/skatestock ] && [ -d $(DATA)/demo-kafka ]; then $(BIN)/skatestock down --remove --data $(DATA)/demo-kafka; fi
+	@rm -rf $(VENV) $(TOOLS) $(DATA)/demo $(DATA)/demo-kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@rmdir $(DATA) 2>/dev/null || { [ ! -d $(DATA) ] || echo "The live history stays in $(DATA)."; }

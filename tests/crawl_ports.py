@@ -20,23 +20,37 @@ def new_crawl_id() -> str:
 
 
 class MemoryLog:
-    """A publisher that keeps and decodes every message; an append may fail before or after it stands."""
+    """A publisher that keeps and decodes every message.
+
+    An append may fail before or after it stands, or, where it is slow, stand only when it arrives.
+    """
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.events: list[Event] = []
+        self.under_way: list[Event] = []
         self.fail_before = False
         self.fail_after = False
+        self.slow = False
 
     async def publish(self, messages: Sequence[Message]) -> None:
         if self.fail_before:
             raise ConnectionError("the log is away")
-        self.messages.extend(messages)
-        self.events.extend(
+        events = [
             decode(message.value, clock=lambda: datetime(2100, 1, 1, tzinfo=UTC)) for message in messages
-        )
+        ]
+        if self.slow:
+            self.under_way.extend(events)
+            raise ConnectionError("the log has not answered yet")
+        self.messages.extend(messages)
+        self.events.extend(events)
         if self.fail_after:
             raise ConnectionError("the log has not answered")
+
+    def arrive(self) -> None:
+        """Let what is under way stand."""
+        self.events.extend(self.under_way)
+        self.under_way.clear()
 
     def observed(self, crawl_id: str | None = None) -> list[ListingObserved]:
         """List the observations, of one crawl or of all."""
@@ -62,14 +76,16 @@ class LogFingerprints:
 
     def __init__(self, log: MemoryLog) -> None:
         self.log = log
-        self.asked = 0
+        self.asked: list[tuple[str, ...]] = []
         self.can_vouch = True
 
     async def fetch(self, shop: str, listing_ids: Sequence[str] | None = None) -> Mapping[str, bytes] | None:
-        self.asked += 1
+        self.asked.append(() if listing_ids is None else tuple(listing_ids))
         if not self.can_vouch:
             return None
-        return {listing_id: event.fingerprint for listing_id, event in self.log.fold(shop).items()}
+        known = {listing_id: event.fingerprint for listing_id, event in self.log.fold(shop).items()}
+        wanted = known if listing_ids is None else listing_ids
+        return {listing_id: known[listing_id] for listing_id in wanted if listing_id in known}
 
 
 class LogCounts:

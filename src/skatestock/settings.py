@@ -54,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A schema registry that speaks Confluent's REST API; Kafka needs one."""
     schema_registry_user: str | None = None
     schema_registry_password: str | None = None
+    cache: str | None = None
+    """The folder of programs that are fetched once, such as Kafka; without it `cache` in the data folder."""
     postgres_bin: str | None = None
     """A folder with the programs of PostgreSQL 15 or newer, instead of the wheel's."""
     api_host: str = "127.0.0.1"
@@ -83,6 +85,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def data_folder(self) -> Path:
         """Return the data folder as an absolute path."""
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def cache_folder(self) -> Path:
+        """Return the folder of fetched programs as an absolute path."""
+        return self.data_folder / "cache" if self.cache is None else Path(self.cache).expanduser().absolute()
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:

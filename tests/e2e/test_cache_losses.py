@@ -5,19 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import redis
+from tests.cache_servers import PLAIN, CacheServer, run_cache_server
 from tests.e2e.history import expect_histories, find_differences
 from tests.e2e.processes import command_environ
 from tests.e2e.returning_prices import FLASH_SALES, Return, find_return
 from tests.e2e.watched_shop import SHOP, Tripwire, WatchedShop, watch_shop
-from tests.servers import run_apart
 
 from skatestock.cli.demo import format_shops
 from skatestock.crawl.filter import fingerprints_key
@@ -35,6 +33,12 @@ _LEASE_SECONDS = 2
 @pytest.fixture(scope="module")
 def returning() -> Return:
     return find_return(SEED, LISTINGS)
+
+
+@pytest.fixture(scope="module", params=PLAIN)
+def any_cache(request: pytest.FixtureRequest) -> Iterator[CacheServer]:
+    with run_cache_server(request.param) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -103,11 +107,12 @@ async def _count_news(shop: WatchedShop) -> tuple[int, int]:
 
 @pytest.mark.parametrize("page", [1, 2, 3])
 async def test_a_cache_flushed_in_the_middle_of_a_crawl_costs_repeats_only(
-    page: int, database_dsn: str, valkey_url: str
+    page: int, database_dsn: str, any_cache: CacheServer
 ) -> None:
-    async with watch_shop(database_dsn, valkey_url) as shop:
+    _flush(any_cache.url)
+    async with watch_shop(database_dsn, any_cache.url) as shop:
         await shop.crawl()
-        await _crawl_with_trouble(shop, Tripwire(page, lambda: _flush(valkey_url)))
+        await _crawl_with_trouble(shop, Tripwire(page, lambda: _flush(any_cache.url)))
         await _check_whole_history(shop)
         assert await _count_news(shop) == (0, 0)
         await shop.step()
@@ -131,14 +136,15 @@ async def test_a_cache_killed_in_the_middle_of_a_crawl_and_back_later_costs_repe
         assert await _count_news(shop) == (0, 0)
 
 
+@pytest.mark.parametrize("kind", PLAIN)
 @pytest.mark.parametrize("page", [2, 3])
 async def test_a_cache_restarted_in_the_middle_of_a_crawl_costs_repeats_only(
-    page: int, database_dsn: str, data_folder: Path
+    page: int, kind: str, database_dsn: str
 ) -> None:
-    with _valkey_of_another_thread(data_folder) as (valkey, crash):
-        async with watch_shop(database_dsn, valkey.url) as shop:
+    with run_cache_server(kind) as server:
+        async with watch_shop(database_dsn, server.url) as shop:
             await shop.crawl()
-            await _crawl_with_trouble(shop, Tripwire(page, crash))
+            await _crawl_with_trouble(shop, Tripwire(page, server.crash_and_return))
             await _check_whole_history(shop)
             await shop.step()
             await _check_whole_history(shop)
@@ -161,19 +167,6 @@ def _kill(valkey: EmbeddedValkey) -> None:
     os.kill(valkey.pid, signal.SIGKILL)
     while valkey.pid is not None:
         pass
-
-
-@contextmanager
-def _valkey_of_another_thread(folder: Path) -> Iterator[tuple[EmbeddedValkey, Callable[[], None]]]:
-    """Run a Valkey that can be crashed and started again while this thread's loop stands still."""
-    valkey = EmbeddedValkey(folder / "valkey", max_memory="64mb")
-    # The server ends with the thread that started it, so this one lives as long as it.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(run_apart, valkey.start()).result()
-        try:
-            yield valkey, lambda: thread.submit(run_apart, valkey.crash()).result()
-        finally:
-            thread.submit(run_apart, valkey.stop()).result()
 
 
 # ---------------------------------------------------------------- a crawl that is killed

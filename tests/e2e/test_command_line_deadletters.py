@@ -69,7 +69,7 @@ def test_a_letter_is_found_shown_and_discarded(dsn: str) -> None:
     assert listed(dsn, "--kind", "unknown_shop") == [stranger]
 
     table = call(dsn, "deadletters", "list")
-    for word in (str(poison["id"]), "bad_magic_byte", "unknown_shop", SHOP, "deadletters show ID"):
+    for word in (str(poison["id"]), "bad_magic_byte", "unknown_shop", SHOP, "deadletters show ID", " s "):
         assert word in table
 
     shown = call(dsn, "deadletters", "show", str(poison["id"]))
@@ -80,7 +80,8 @@ def test_a_letter_is_found_shown_and_discarded(dsn: str) -> None:
     assert "skatestock deadletters list" in call(dsn, "deadletters", "show", "9999", code=1)
 
     said = call(dsn, "deadletters", "discard", str(poison["id"]), "--dry-run")
-    assert said == "1 dead letter would be discarded.\n"
+    assert said.endswith("\n1 dead letter would be discarded.\n")
+    assert "bad_magic_byte" in said
     assert listed(dsn) == [poison, stranger]
     assert call(dsn, "deadletters", "discard", str(poison["id"])) == "1 dead letter discarded.\n"
     assert listed(dsn) == [stranger]
@@ -94,7 +95,7 @@ def test_once_the_cause_is_mended_a_replayed_letter_is_stored_once(dsn: str) -> 
     asyncio.run(open_shop(dsn))
 
     said = call(dsn, "deadletters", "replay", "--every", "--dry-run")
-    assert said == "2 dead letters would be replayed.\n"
+    assert said.endswith("\n2 dead letters would be replayed.\n")
     assert call(dsn, "deadletters", "replay", stranger) == "1 dead letter replayed.\n"
     call(dsn, "ingest", "--until-idle")
     assert asyncio.run(count_listings(dsn)) == (1, 1)
@@ -104,3 +105,73 @@ def test_once_the_cause_is_mended_a_replayed_letter_is_stored_once(dsn: str) -> 
     call(dsn, "ingest", "--until-idle")
     assert asyncio.run(count_listings(dsn)) == (1, 1)
     assert [str(letter["id"]) for letter in listed(dsn)] == [poison]
+
+
+def test_filters_choose_what_is_listed_replayed_and_discarded(dsn: str) -> None:
+    poison, stranger = listed(dsn)
+    topic, partition, _ = poison["source"].split("/")
+    assert listed(dsn, "--shop", SHOP, "--topic", topic, "--partition", partition) == [poison, stranger]
+    assert listed(dsn, "--text", "NO SHOP", "--group", "ingest") == [stranger]
+    assert listed(dsn, "--since", "2020-01-01", "--until", poison["dead_at"]) == []
+    assert listed(dsn, "--since", poison["dead_at"]) == [poison, stranger]
+    assert "of 2" in call(dsn, "deadletters", "list", "--limit", "1")
+    assert "--state all" in call(dsn, "deadletters", "list", "--shop", "nobody")
+    assert "ever discarded" in call(dsn, "deadletters", "list", "--state", "discarded")
+
+    asyncio.run(open_shop(dsn))
+    of_strangers = ("--every", "--kind", "unknown_shop", "--shop", SHOP, "--json")
+    said = json.loads(call(dsn, "deadletters", "replay", *of_strangers, "--dry-run"))
+    expected = {"replayed": [stranger["id"]], "dry_run": True, "settled_before": 0, "of_another_log": 0}
+    assert said == expected
+    assert json.loads(call(dsn, "deadletters", "replay", *of_strangers)) == {**expected, "dry_run": False}
+    call(dsn, "ingest", "--until-idle")
+    assert asyncio.run(count_listings(dsn)) == (1, 1)
+    assert listed(dsn) == [poison]
+
+    said = json.loads(call(dsn, "deadletters", "discard", "--every", "--text", "begins with", "--json"))
+    assert said["discarded"] == [poison["id"]]
+    assert "everything that was appended" in call(dsn, "deadletters", "list")
+    assert call(dsn, "deadletters", "discard", "--every") == "0 dead letters discarded.\n"
+
+
+def test_letters_of_another_log_are_left_out_or_refused(dsn: str) -> None:
+    poison, _ = listed(dsn)
+    asyncio.run(move_to_kafka(dsn, poison["id"]))
+    said = call(dsn, "deadletters", "replay", str(poison["id"]), "--dry-run", code=1)
+    assert "came from Kafka" in said
+    assert "SKATESTOCK_KAFKA_SERVERS" in said
+    said = call(dsn, "deadletters", "replay", "--every")
+    assert said == ("1 dead letter replayed; 1 came from another event log than the one in use and stay.\n")
+    assert [letter["id"] for letter in listed(dsn)] == [poison["id"]]
+    assert "without the schema registry" in call(dsn, "deadletters", "show", str(poison["id"]))
+    assert call(dsn, "deadletters", "discard", "--every") == "1 dead letter discarded.\n"
+
+
+async def move_to_kafka(dsn: str, letter: int) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("UPDATE dead_letters SET log = 'a-topic-of-kafka' WHERE id = $1", letter)
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("list", "--since", "yesterday"), ("--since", "yesterday", "2026-03-02T08:00:00Z")),
+        (("list", "--until", "2026-03-02T08:00:00"), ("--until", "no time zone")),
+        (("list", "--since", "2026-03-02", "--until", "2026-03-02"), ("--since 2026-03-02 is not before",)),
+        (("list", "--partition", "-1"), ("--partition",)),
+        (("replay", "7", "--every"), ("ids of dead letters", "--every")),
+        (("replay", "7", "--kind", "truncated"), ("ids of dead letters", "not both")),
+        (("discard", "--kind", "truncated"), ("say --every with the filters",)),
+        (("discard", "first"), ("LETTERS", "first")),
+    ],
+    ids=lambda value: " ".join(value) if value[0] in {"list", "replay", "discard"} else "",
+)
+def test_a_choice_that_cannot_be_is_one_line_and_wrong_usage(
+    arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    ended = run_command("deadletters", *arguments)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    for word in words:
+        assert word in ended.stderr

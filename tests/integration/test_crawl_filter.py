@@ -1,157 +1,37 @@
-"""The unchanged-filter on a real Valkey: whatever happens, each clean crawl leaves the log right."""
+"""The unchanged-filter on real servers: whatever happens, each clean crawl leaves the log right."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import redis.asyncio
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
-from redis.exceptions import ConnectionError as ValkeyAwayError
-from tests.crawl_ports import HandClock, LogCounts, LogFingerprints, MemoryLog, new_crawl_id
+from tests.cache_servers import ALL, CacheServer, run_cache_server
+from tests.crawl_ports import LogCounts, LogFingerprints, MemoryLog
+from tests.filter_scene import KEY, LISTINGS, SHOP, TWO_A_PAGE, Scene, Valkey
 
-from skatestock.crawl.conditional import Fetched
 from skatestock.crawl.errors import CrawlStoppedError
-from skatestock.crawl.filter import UnchangedFilter, fingerprints_key
-from skatestock.crawl.politeness import Politeness
+from skatestock.crawl.filter import UnchangedFilter
 from skatestock.crawl.reasons import CrawlReason
 from skatestock.crawl.session import connect_cache
-from skatestock.crawl.shops import load_shops
-from skatestock.crawl.walk import CrawlOutcome, ShopCrawl, judge_error
 from skatestock.embedded.valkey import EmbeddedValkey
 from skatestock.telemetry.metrics import CRAWL_LISTINGS
 
-SHOP = load_shops()[0]
-KEY = fingerprints_key(SHOP.slug)
-LISTINGS = ("1", "2", "3", "4", "5")
-FEW = ("1", "5")
-TWO_A_PAGE = Politeness(page_limit=2)
 
-
-class CrashError(Exception):
-    """The process dies here."""
-
-
-class Valkey:
-    """A real Valkey that can also be killed, restarted from a snapshot, or lose an answer."""
-
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self.client = client
-        self.starts = 0
-        self.away = False
-        self.lose_answers = 0
-        self.snapshot: dict[bytes, bytes] = {}
-
-    async def info(self, section: str) -> dict[str, Any]:
-        self._answer()
-        return {"run_id": f"{(await self.client.info(section))['run_id']}-{self.starts}"}
-
-    async def hmget(self, key: str, fields: list[str]) -> list[bytes | None]:
-        self._answer()
-        values: list[bytes | None] = await cast(Any, self.client.hmget(key, fields))
-        return values
-
-    async def eval(self, *arguments: Any) -> Any:
-        if self.away:
-            raise ValkeyAwayError("away")
-        answer = await cast(Any, self.client.eval(*arguments))
-        self._answer()
-        return answer
-
-    def _answer(self) -> None:
-        if self.away:
-            raise ValkeyAwayError("away")
-        if self.lose_answers:
-            self.lose_answers -= 1
-            raise ValkeyAwayError("no answer")
-
-    async def save(self) -> None:
-        self.snapshot = await cast(Any, self.client.hgetall(KEY))
-
-    async def restart(self, *, restored: bool) -> None:
-        self.starts += 1
-        await self.client.delete(KEY)
-        if restored and self.snapshot:
-            await cast(Any, self.client.hset(KEY, mapping=cast(Any, self.snapshot)))
-
-
-@dataclass
-class Scene:
-    valkey: Valkey
-    log: MemoryLog = field(default_factory=MemoryLog)
-    clock: HandClock = field(default_factory=HandClock)
-    prices: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LISTINGS, 60))
-    state: Any = None
-    last: CrawlOutcome | None = None
-    shown: tuple[str, ...] = LISTINGS
-    tagged: bool = True
-    not_modified: list[int] = field(default_factory=list)
-    fingerprints: LogFingerprints = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.fingerprints = LogFingerprints(self.log)
-
-    async def begin(self) -> ShopCrawl:
-        crawl_id = new_crawl_id()
-        client = cast(redis.asyncio.Redis, self.valkey)
-        unchanged = await UnchangedFilter.open(client, SHOP.slug, crawl_id, self.state, self.fingerprints)
-        known = [event.observed_at for event in self.log.observed()]
-        known += [event.completed_at for event in self.log.completed()]
-        after = max(known, default=None)
-        return ShopCrawl(
-            SHOP, crawl_id, unchanged=unchanged, publisher=self.log, lease=None, clock=self.clock, after=after
-        )
-
-    async def crawl(self, before_page: Callable[[int], Any] | None = None) -> CrawlOutcome:
-        """Crawl to a clean end, with something happening before each page."""
-        crawl = await self.begin()
-        try:
-            judgement = await crawl.read_shop(self._fetching(before_page), LogCounts(self.log), TWO_A_PAGE)
-        except CrawlStoppedError as error:
-            judgement, _ = judge_error(error)
-        outcome = await crawl.complete(judgement, requests=0)
-        self.state, self.last = outcome.filter_state, outcome
-        return outcome
-
-    def _fetching(self, before_page: Callable[[int], Any] | None) -> Callable[[str, str | None], Any]:
-        async def fetch(url: str, tag: str | None) -> Fetched:
-            number = int(url.rpartition("=")[2])
-            if before_page is not None:
-                happening = before_page(number)
-                if asyncio.iscoroutine(happening):
-                    await happening
-            ids = self.shown[2 * number - 2 : 2 * number]
-            body = json.dumps({"products": [self._product(listing_id) for listing_id in ids]}).encode()
-            stated = f'W/"{sha256(body).hexdigest()}"' if self.tagged else None
-            if tag is not None and tag == stated:
-                self.not_modified.append(number)
-                return Fetched(body=b"", tag=stated, unchanged=True)
-            return Fetched(body=body, tag=stated)
-
-        return fetch
-
-    def _product(self, listing_id: str) -> dict[str, Any]:
-        price = f"{self.prices[listing_id]}.00"
-        return {"id": int(listing_id), "handle": f"h{listing_id}", "variants": [{"id": 1, "price": price}]}
-
-    def logged_prices(self) -> dict[str, int]:
-        return {key: event.offers[0].price_minor // 100 for key, event in self.log.fold(SHOP.slug).items()}
-
-    def changed_in_last(self) -> list[str]:
-        assert self.last is not None
-        return sorted(event.listing_id for event in self.log.observed(self.last.crawl_id))
+@pytest.fixture(scope="module", params=ALL)
+def cache_server(request: pytest.FixtureRequest) -> Iterator[CacheServer]:
+    with run_cache_server(request.param) as server:
+        yield server
 
 
 @pytest.fixture
-async def scene(valkey: redis.asyncio.Redis) -> Scene:
-    return Scene(Valkey(valkey))
+async def scene(cache_server: CacheServer) -> AsyncIterator[Scene]:
+    client = redis.asyncio.Redis.from_url(cache_server.url)
+    await client.flushall()
+    yield Scene(Valkey(client))
+    await client.aclose()
 
 
 async def test_only_what_differs_from_its_last_state_is_said_and_a_return_is_a_change(scene: Scene) -> None:
@@ -165,14 +45,16 @@ async def test_only_what_differs_from_its_last_state_is_said_and_a_return_is_a_c
         4500,
         6000,
     ]
-    assert scene.fingerprints.asked == 1
+    # At the beginning of the first crawl, and for each of its three pages.
+    assert scene.fingerprints.asked == [(), ("1", "2"), ("3", "4"), ("5",)]
 
 
 async def test_a_trusted_cache_asks_nobody_and_any_doubt_asks_the_catalogue(scene: Scene) -> None:
     first = await scene.crawl()
     assert first.filter_state is not None
+    scene.fingerprints.asked.clear()
     await scene.crawl()
-    assert scene.fingerprints.asked == 1
+    assert scene.fingerprints.asked == []
     for doubt in (
         None,
         {"run_id": "another", "crawl_id": "x"},
@@ -181,10 +63,50 @@ async def test_a_trusted_cache_asks_nobody_and_any_doubt_asks_the_catalogue(scen
         scene.state = doubt
         await scene.crawl()
         assert scene.changed_in_last() == []
-    assert scene.fingerprints.asked == 4
+        # The look back at page 1 asks once more.
+        assert scene.fingerprints.asked == [(), ("1", "2"), ("3", "4"), ("5",), ("1", "2")]
+        scene.fingerprints.asked.clear()
     # Each of them built the cache anew, so the next one trusts it again.
     await scene.crawl()
-    assert scene.fingerprints.asked == 4
+    assert scene.fingerprints.asked == []
+
+
+async def test_nobody_is_asked_about_what_was_never_seen(scene: Scene) -> None:
+    scene.shown = LISTINGS[:4]
+    await scene.crawl()
+    scene.state, scene.shown = None, LISTINGS
+    scene.fingerprints.asked.clear()
+    await scene.crawl()
+    assert scene.fingerprints.asked == [(), ("1", "2"), ("3", "4"), ("1", "2")]
+    assert scene.changed_in_last() == ["5"]
+
+
+async def test_a_crawl_that_must_believe_nothing_says_everything_and_builds_the_cache_anew(
+    scene: Scene,
+) -> None:
+    await scene.crawl()
+    scene.unfinished = True
+    scene.fingerprints.asked.clear()
+    scene.not_modified.clear()
+    await scene.crawl()
+    assert scene.changed_in_last() == list(LISTINGS)
+    assert (scene.fingerprints.asked, scene.not_modified) == ([], [])
+    scene.unfinished = False
+    await scene.crawl()
+    assert (scene.changed_in_last(), scene.fingerprints.asked) == ([], [])
+
+
+async def test_what_a_dead_crawl_appended_last_may_arrive_at_any_time(scene: Scene) -> None:
+    await scene.crawl()
+    scene.log.slow = True
+    scene.prices["1"] = 45
+    with pytest.raises(ConnectionError):
+        await scene.crawl()
+    scene.log.slow, scene.unfinished, scene.prices["1"] = False, True, 60
+    scene.clock.advance(5)
+    await scene.crawl()
+    scene.log.arrive()
+    assert scene.logged_prices() == scene.prices
 
 
 async def test_a_restored_snapshot_is_not_believed(scene: Scene) -> None:
@@ -276,9 +198,9 @@ async def test_a_page_costs_two_round_trips_to_read_and_one_to_write(scene: Scen
     await scene.crawl()
     stats = await client.info("commandstats")
     # Three pages and page 1 again, each asked whether it is known and what its listings were; of these only
-    # the first three have news; take-over and end marker besides.
+    # the first three have news; take-over, a look at the Bloom filter, and end marker besides.
     assert stats["cmdstat_hmget"]["calls"] - before == 2 * 4
-    assert stats["cmdstat_eval"]["calls"] - evals_before == 3 + 2
+    assert stats["cmdstat_eval"]["calls"] - evals_before == 3 + 3
 
 
 async def test_a_page_that_reads_as_before_is_not_sent_again_and_its_listings_are_seen(scene: Scene) -> None:
@@ -384,121 +306,3 @@ async def test_a_real_restart_changes_the_run_id_and_ends_the_trust(data_folder:
         assert states[0]["run_id"] == (states[1] or {})["run_id"] != states[2]["run_id"]
     finally:
         await server.stop()
-
-
-HAPPENINGS = (
-    "nothing",
-    "flush",
-    "restart",
-    "restore",
-    "save",
-    "away",
-    "lost answer",
-    "die",
-    "append fails",
-    "append lost",
-    "stopped",
-)
-# The same listings, differently spread over the pages.
-ORDERS = (LISTINGS, ("5", "1", "2", "3", "4"), ("2", "3", "4", "5", "1"), ("2", "5", "1", "3", "4"))
-STEPS = st.fixed_dictionaries(
-    {
-        "prices": st.dictionaries(st.sampled_from(FEW), st.sampled_from((45, 60)), max_size=2),
-        "happens": st.sampled_from(HAPPENINGS),
-        "at_page": st.integers(min_value=0, max_value=4),
-        "vouch": st.booleans(),
-        "state_saved": st.booleans(),
-        "passes": st.sampled_from((0, 1, 60)),
-        "order": st.sampled_from(ORDERS),
-    }
-)
-
-
-def step(
-    price: int,
-    happens: str = "nothing",
-    at_page: int = 0,
-    *,
-    state_saved: bool = True,
-    order: tuple[str, ...] = LISTINGS,
-) -> dict[str, Any]:
-    known = {"prices": {"5": price}, "happens": happens, "at_page": at_page, "order": order}
-    return known | {"vouch": True, "state_saved": state_saved, "passes": 1}
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEPS, min_size=2, max_size=8))
-# The price is said but the answer is lost, and it returns: an end marker that still stood would hide that.
-@example(steps=[step(60), step(45, "append lost", 3), step(60)])
-# A snapshot comes back whose marker is the one recorded, because the later crawl's was not: the run id tells.
-@example(steps=[step(60, "save"), step(45, "restore", state_saved=False), step(60)])
-# The same in the middle of a crawl: only the owner tells.
-@example(steps=[step(60, "save"), step(45), step(60, "restore", 3)])
-# Listing 5 shows another price on page 1 and the crawl ends there; then the old last page comes back.
-@example(steps=[step(60), step(45, "stopped", 2, order=ORDERS[1]), step(60)])
-def test_after_every_clean_crawl_the_log_says_what_the_shop_says(
-    valkey_url: str, steps: list[dict[str, Any]]
-) -> None:
-    asyncio.run(_play(valkey_url, steps))
-
-
-async def _play(valkey_url: str, steps: list[dict[str, Any]]) -> None:
-    client = redis.asyncio.Redis.from_url(valkey_url)
-    await client.flushall()
-    scene = Scene(Valkey(client))
-    for step in steps:
-        scene.prices |= step["prices"]
-        scene.shown = step["order"]
-        scene.clock.advance(step["passes"])
-        scene.fingerprints.can_vouch = step["vouch"]
-        old_state = scene.state
-        try:
-            outcome = await scene.crawl(_happening(scene, step))
-        except (CrashError, ConnectionError):
-            # A process that died comes back later than within the same second.
-            scene.clock.advance(2)
-        else:
-            if outcome.reason is not CrawlReason.BLOCKED:
-                assert outcome.complete
-                assert scene.logged_prices() == scene.prices
-            # Whoever crawled may die before it can record what the next crawl may trust.
-            scene.state = scene.state if step["state_saved"] else old_state
-        scene.valkey.away = scene.log.fail_before = scene.log.fail_after = False
-        scene.valkey.lose_answers = 0
-        if step["at_page"] == 0:
-            await _between(scene, step["happens"])
-    await client.aclose()
-
-
-def _happening(scene: Scene, step: dict[str, Any]) -> Callable[[int], Any]:
-    return lambda page: _happen(scene, step) if page == step["at_page"] else None
-
-
-async def _happen(scene: Scene, step: dict[str, Any]) -> None:
-    match step["happens"]:
-        case "die":
-            raise CrashError
-        case "away":
-            scene.valkey.away = True
-        case "lost answer":
-            scene.valkey.lose_answers = 1
-        case "stopped":
-            raise CrawlStoppedError(CrawlReason.BLOCKED, "enough")
-        case "append fails":
-            scene.log.fail_before = True
-        case "append lost":
-            scene.log.fail_after = True
-        case happening:
-            await _between(scene, happening)
-
-
-async def _between(scene: Scene, happening: str) -> None:
-    match happening:
-        case "flush":
-            await scene.valkey.client.flushall()
-        case "restart":
-            await scene.valkey.restart(restored=False)
-        case "restore":
-            await scene.valkey.restart(restored=True)
-        case "save":
-            await scene.valkey.save()

@@ -32,7 +32,9 @@ COMMANDS = dict(walk(build_app(lazy=False)))
 
 
 def arguments_of(command: App) -> list[Any]:
-    return list(command.assemble_argument_collection(parse_docstring=True))
+    arguments = command.assemble_argument_collection(parse_docstring=True)
+    # what only gathers other options has no name to be written
+    return [argument for argument in arguments if not argument.children]
 
 
 def default_of(argument: Any) -> str:

@@ -19,7 +19,10 @@ OTHER_VARIABLES = {
     f"{PREFIX}CONFIG",
     f"{PREFIX}TEST_REQUIRE",
     f"{PREFIX}TEST_POSTGRES",
+    f"{PREFIX}TEST_KAFKA",
+    f"{PREFIX}TEST_KAFKA_KILLS",
     f"{PREFIX}TEST_KILLS",
+    f"{PREFIX}TEST_REGISTRY",
 }
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -213,6 +213,8 @@ class ShopState(msgspec.Struct):
     rejected: list[RejectedRow] = []
     foreign_crawl_ids: set[str] = set()
     """Crawl ids that the batch names for this shop although they are another shop's."""
+    seen_whole_at: datetime | None = None
+    """When the latest of the shop's complete crawls began."""
 
 
 class CrawlEnd(NamedTuple):

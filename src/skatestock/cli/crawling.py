@@ -18,8 +18,9 @@ from skatestock.catalog.commands import ensure_shops
 from skatestock.catalog.crawl_queries import fetch_last_fingerprints, fetch_listing_counts
 from skatestock.catalog.model import ShopRecord
 from skatestock.cli.errors import INCOMPLETE, INTERRUPTED
+from skatestock.cli.event_log import PARTITIONS
 from skatestock.cli.options import Data, flag, settings_from
-from skatestock.cli.platform import PARTITIONS, Platform, open_platform
+from skatestock.cli.platform import Platform, open_platform
 from skatestock.cli.processes import ingest_until_idle, stop_on_signals
 from skatestock.cli.terminal import Terminal
 from skatestock.crawl.completeness import EarlierCounts
@@ -35,6 +36,7 @@ from skatestock.crawl.session import (
 from skatestock.crawl.shops import Shop, get_shop, load_shops
 from skatestock.crawl.spacing import LocalSpacingGate, ValkeySpacingGate
 from skatestock.database.transactions import is_transient, retry_transient, transaction
+from skatestock.eventlog.dead_letters import AppendsWithin
 from skatestock.eventlog.port import Message, partition_for
 from skatestock.ingest.consumer import GROUP, TOPIC
 from skatestock.jobs.commands import claim_due_job, ensure_jobs, finish_job, note_progress
@@ -43,6 +45,8 @@ from skatestock.jobs.heartbeat import run_with_heartbeat
 from skatestock.jobs.model import Lease, next_due_at
 from skatestock.jobs.queries import fetch_now
 from skatestock.telemetry.logs import get_logger
+from skatestock.telemetry.metrics import RETRIES
+from skatestock.telemetry.tracing import start_span
 from skatestock.vocabulary.time import Clock, format_moment, parse_moment, utc_now
 
 KIND = "crawl"
@@ -175,6 +179,7 @@ class CrawlWorker:
             # PostgreSQL may restart under us: what is due stays due.
             if not is_transient(error):
                 raise
+            RETRIES.labels(part="crawl", kind=type(error).__name__).inc()
             _log.warning("claim_postponed", error=str(error))
             return None
 
@@ -220,9 +225,11 @@ class CrawlWorker:
             crawl_id=f"{shop.slug}-{uuid4().hex}",
             filter_state=lease.state.get("filter"),
             after=after,
+            unfinished_before="appended_at" in lease.state,
         )
         publisher = _LeasedPublisher(self.platform, lease, self.clock, after)
-        return await crawl_shop(request, self._ports(publisher), self._politeness(shop), self.clock, stop)
+        with start_span("crawl", shop=shop.slug, crawl_id=request.crawl_id):
+            return await crawl_shop(request, self._ports(publisher), self._politeness(shop), self.clock, stop)
 
     def _ports(self, publisher: "_LeasedPublisher") -> CrawlPorts:
         return CrawlPorts(
@@ -231,6 +238,7 @@ class CrawlWorker:
             listing_counts=_CatalogCounts(self.platform),
             spacing_gate=self._gate,
             cache=self._cache,
+            encode=self.platform.codec.encode,
         )
 
     def _politeness(self, shop: Shop) -> Politeness:
@@ -246,6 +254,9 @@ class CrawlWorker:
                 due_at = max(due_at, outcome.retry_not_before)
             state = {"completed_at": format_moment(outcome.completed_at), "filter": outcome.filter_state}
             failed = not outcome.complete
+            if failed and "appended_at" in lease.state:
+                # What an earlier crawl left unfinished is settled by a crawl that sees the whole shop.
+                state["appended_at"] = lease.state["appended_at"]
             await finish_job(connection, lease, now, outcome.reason.value, failed, state, due_at)
 
 
@@ -277,10 +288,13 @@ def _find_latest(lease: Lease) -> datetime | None:
 
 @dataclass(frozen=True)
 class _LeasedPublisher:
-    """Appends under a lease: who lost it cannot say anything more, not even a moment too late.
+    """Appends under a lease: who lost it cannot say anything more.
 
-    The moment up to which anything was said is kept with the lease in the same transaction. Should this crawl
-    die, the next one begins after it: its observations must not look late to ingest, whatever the clocks do.
+    The moment up to which anything was said is kept with the lease first. Should this crawl die, the next one
+    begins after it: its observations must not look late to ingest, whatever the clocks do. On tables both are
+    one transaction. On a log elsewhere an append that is under way when the lease is lost may still arrive:
+    then the next crawl finds that this one left no end, and says everything anew, so that what comes late is
+    older than what follows it.
     """
 
     platform: Platform
@@ -291,33 +305,39 @@ class _LeasedPublisher:
     async def publish(self, messages: Sequence[Message]) -> None:
         """Append all messages or none; raises LeaseLostError when the crawl is another's."""
 
-        async def append() -> None:
-            async with transaction(self.platform.pool) as connection:
-                await note_progress(
-                    connection, self.lease, {"appended_at": format_moment(self._tell_latest())}
-                )
-                await self.platform.log.append_within(connection, TOPIC, messages)
+        await retry_transient(lambda: self._append(messages))
 
-        await retry_transient(append)
+    async def _append(self, messages: Sequence[Message]) -> None:
+        log = self.platform.log
+        async with transaction(self.platform.pool) as connection:
+            await note_progress(connection, self.lease, {"appended_at": format_moment(self._tell_latest())})
+            if isinstance(log, AppendsWithin):
+                await log.append_within(connection, TOPIC, messages)
+                return
+        await log.append(TOPIC, messages)
 
     def _tell_latest(self) -> datetime:
         # The crawl's own moments are never later: those of its clock, or the second after its predecessor.
         return self.clock() if self.after is None else max(self.clock(), self.after + timedelta(seconds=1))
 
 
-@dataclass(frozen=True)
 class _CatalogFingerprints:
-    """What the catalogue knows, if it knows everything that the log says of the shop."""
+    """What the catalogue knows for one crawl, if it knows all that the log said when it was first asked."""
 
-    platform: Platform
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._vouched_from: int | None = None
 
     async def fetch(self, shop: str, listing_ids: Sequence[str] | None = None) -> Mapping[str, bytes] | None:
-        """Return the last fingerprints, or None while ingest has not caught up with the shop's partition."""
+        """Return the last fingerprints, or None while ingest has not caught up with what was said by then."""
         try:
-            lag = await self.platform.log.fetch_lag(GROUP, TOPIC)
-            if lag[partition_for(shop, PARTITIONS)].lag:
+            lags = await self._platform.log.fetch_lag(GROUP, TOPIC)
+            lag = lags[partition_for(shop, PARTITIONS)]
+            if self._vouched_from is None:
+                self._vouched_from = lag.end_offset
+            if lag.next_offset < self._vouched_from:
                 return None
-            async with self.platform.pool.acquire() as connection:
+            async with self._platform.pool.acquire() as connection:
                 return await fetch_last_fingerprints(connection, shop, listing_ids)
         except Exception as error:
             if not is_transient(error):

@@ -18,7 +18,16 @@ from skatestock.cli.crawling import CrawlWorker, moments_between
 from skatestock.cli.options import Data, Port, settings_from
 from skatestock.cli.platform import open_platform
 from skatestock.cli.processes import stop_on_signals
-from skatestock.cli.running import announce_api, answers, command_of, plan_children, resolve_port, supervise
+from skatestock.cli.running import (
+    WithKafka,
+    announce_api,
+    answers,
+    command_of,
+    plan_children,
+    resolve_port,
+    supervise,
+)
+from skatestock.cli.servers import check_servers, describe_use
 from skatestock.cli.terminal import Terminal
 from skatestock.crawl.session import crawling_reactor
 from skatestock.crawl.shops import Shop, derive_demo_shops, load_shops
@@ -68,6 +77,7 @@ class HistoryProgress(msgspec.Struct, frozen=True):
 
 async def demo(
     *,
+    kafka: WithKafka = False,
     data: Data = None,
     port: Port = None,
     days: Annotated[int, Parameter(help="Days of history.", validator=Number(gte=0, lte=3660))] = 7,
@@ -89,16 +99,19 @@ async def demo(
     configure_logging("demo", json=settings.log_json, level="warning")
     async with hold_folder(settings.data_folder) as held:
         settings = resolve_port(settings)
+        await check_servers(settings)
         plan = _plan_world(held.folder / _WORLD_FILE, days, listings, seed)
         shops_file = _write_shops(held.folder, plan)
         extra = _plan_extra(held.folder, plan, step_hours)
         # The shops are on this machine, where no proxy of the environment would find them.
         environ = {f"{PREFIX}SHOPS_FILE": str(shops_file), "no_proxy": "*"}
-        children = await plan_children(settings, held, extra=extra, environ=environ, demo=True)
+        children = await plan_children(settings, held, kafka=kafka, extra=extra, environ=environ, demo=True)
         announce = announce_api(settings, "five replica shops: demo data, crawled for real")
         progress_file = held.folder / _PROGRESS_FILE
         progress_file.unlink(missing_ok=True)
-        return await supervise(held, children, announce, watch=partial(_show_history, progress_file))
+        watch = partial(_show_history, progress_file)
+        using = describe_use(settings, kafka=kafka)
+        return await supervise(held, children, announce, using=using, watch=watch)
 
 
 async def replica(
@@ -274,8 +287,18 @@ def format_shops(shops: Sequence[Shop]) -> str:
 
 def _format_shop(shop: Shop) -> str:
     values = msgspec.to_builtins(msgspec.structs.replace(shop, crawl_every_seconds=CRAWL_EVERY_SECONDS))
+    # Some keys are only allowed on some platforms, so none is written that says nothing new.
+    usual = {
+        field.name: msgspec.to_builtins(field.default)
+        for field in msgspec.structs.fields(Shop)
+        if field.default is not msgspec.NODEFAULT
+    }
     # What JSON writes for strings, numbers, booleans and lists of strings is TOML too.
-    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None]
+    lines = [
+        f"{name} = {json.dumps(value)}"
+        for name, value in values.items()
+        if name not in usual or value != usual[name]
+    ]
     return "\n".join(["[[shops]]", *lines, "", ""])
 
 

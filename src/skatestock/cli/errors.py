@@ -43,6 +43,10 @@ class NothingRunsError(SkateStockError):
     """A command needs a running platform, and there is none."""
 
 
+class CacheRefusedError(SkateStockError):
+    """Redis cannot be used as the settings name it."""
+
+
 class Failure(NamedTuple):
     """What a person reads, and the exit code that a script reads."""
 
@@ -76,6 +80,7 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 
 # What is ours to say, but a server's to mend.
 _AWAY = (
+    CacheRefusedError,
     DatabaseUnavailableError,
     LogRefusedError,
     LogUnavailableError,

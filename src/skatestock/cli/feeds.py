@@ -18,7 +18,7 @@ from skatestock.crawl.feeds import ParsedFeed, feed_events, parse_feed, parse_fe
 from skatestock.crawl.shops import Shop, get_shop, load_shops
 from skatestock.database.transactions import retry_transient
 from skatestock.eventlog.port import Message
-from skatestock.events.codec import encode, event_name
+from skatestock.events.codec import event_name
 from skatestock.ingest.consumer import TOPIC
 
 
@@ -67,7 +67,7 @@ def _read_feeds(files: Sequence[Path], shops: Sequence[Shop]) -> list[ParsedFeed
 
 async def _append(platform: Platform, feed: ParsedFeed) -> None:
     messages = [
-        Message(key=feed.shop, value=encode(event), headers={"event": event_name(event)})
+        Message(key=feed.shop, value=platform.codec.encode(event), headers={"event": event_name(event)})
         for event in feed_events(feed)
     ]
     await retry_transient(lambda: platform.log.append(TOPIC, messages))

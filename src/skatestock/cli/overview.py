@@ -1,6 +1,6 @@
 """`skatestock shops` and `status`: what there is, and how it stands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from skatestock.api.context import STALE_AFTER_SECONDS
 from skatestock.catalog.crawl_queries import Freshness, ShopStatus, fetch_shop_statuses
 from skatestock.cli.errors import UNAVAILABLE, find_failure
+from skatestock.cli.event_log import describe_servers
 from skatestock.cli.options import Data, Json, settings_from
 from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, Platform, get_database_url, open_platform
 from skatestock.cli.terminal import PROCESS_COLOURS, Terminal, format_age, make_table, print_json
@@ -18,6 +19,8 @@ from skatestock.crawl.shops import load_shops
 from skatestock.embedded.children import ChildState
 from skatestock.embedded.process_records import FolderProcesses, find_processes
 from skatestock.eventlog.dead_letters import count_dead_letters
+from skatestock.eventlog.errors import EventLogError
+from skatestock.events.versions import EVENTS
 from skatestock.ingest.consumer import GROUP, TOPIC
 from skatestock.jobs.queries import fetch_now
 from skatestock.settings import Settings
@@ -70,13 +73,12 @@ async def status(*, as_json: Json = False, data: Data = None) -> int:
 async def _look(settings: Settings) -> dict[str, Any]:
     patience = SHORT_PATIENCE_SECONDS
     async with open_platform(
-        settings, "status", interactive=True, pool_size=2, patience_seconds=patience
+        settings, "status", interactive=True, needs_log=False, pool_size=2, patience_seconds=patience
     ) as platform:
-        return await _describe(platform)
+        return await _describe(platform) | await _describe_log(platform)
 
 
 async def _describe(platform: Platform) -> dict[str, Any]:
-    lag = await platform.log.fetch_lag(GROUP, TOPIC)
     async with platform.pool.acquire() as connection:
         now = await fetch_now(connection)
         shop_statuses = await fetch_shop_statuses(connection)
@@ -84,9 +86,27 @@ async def _describe(platform: Platform) -> dict[str, Any]:
     return {
         "at": format_moment(now),
         "shops": [_describe_shop(shop, now) for shop in shop_statuses],
-        "lag": {str(partition.partition): partition.lag for partition in lag},
         "dead_letters_waiting": sum(count.letters for count in letters if count.state == "waiting"),
     }
+
+
+async def _describe_log(platform: Platform) -> dict[str, Any]:
+    """Describe the event log; when Kafka or its registry is away, the rest is worth showing all the more."""
+    described: dict[str, Any] = {"log": {"servers": describe_servers(platform.settings)}, "lag": {}}
+    try:
+        lag = await platform.log.fetch_lag(GROUP, TOPIC)
+        described["lag"] = {str(partition.partition): partition.lag for partition in lag}
+        described["log"]["partitions"] = [msgspec.to_builtins(partition) for partition in lag]
+        if platform.registry is not None:
+            found = [await platform.registry.find_registration(event) for event in EVENTS]
+            described["log"]["schemas"] = [
+                {"subject": one.subject, "version": one.version, "id": one.schema_id}
+                for one in found
+                if one is not None
+            ]
+    except EventLogError as error:
+        described["log"]["error"] = str(error)
+    return described
 
 
 def _describe_shop(shop: ShopStatus, now: datetime) -> dict[str, Any]:
@@ -116,14 +136,35 @@ def _print_status(described: dict[str, Any]) -> None:
         terminal.print(_shop_table(described["shops"]), "")
     else:
         terminal.say("No shop was crawled yet.")
-    lag = sum(described["lag"].values())
-    terminal.say(
-        f"event log     {lag} records wait for ingest" if lag else "event log     everything is stored"
-    )
+    _print_log(terminal, described["log"], sum(described["lag"].values()))
     letters = described["dead_letters_waiting"]
     waits = "1 waits" if letters == 1 else f"{letters} wait"
     waiting = f"[yellow]{waits}[/]: `skatestock deadletters list`" if letters else "none wait"
     terminal.say(f"dead letters  {waiting}")
+
+
+def _print_log(terminal: Terminal, log: Mapping[str, Any], lag: int) -> None:
+    partitions, schemas = log.get("partitions", []), log.get("schemas", [])
+    if partitions:
+        terminal.print(_partition_table(partitions), "")
+    terminal.say(f"event log     {log['servers']['event_log']}")
+    if "error" in log:
+        terminal.say(f"              [red]{escape(log['error'])}[/]")
+        return
+    terminal.say(
+        f"              {lag} records wait for ingest" if lag else "              everything is stored"
+    )
+    for schema in schemas:
+        terminal.say(f"schema        {schema['subject']}, version {schema['version']}, id {schema['id']}")
+
+
+def _partition_table(partitions: Sequence[dict[str, Any]]) -> Table:
+    table = make_table("topic", "partition", "stored to", "end", "lag", title="Event log")
+    for one in partitions:
+        lag = max(0, one["end_offset"] - one["next_offset"])
+        place = (str(one["partition"]), str(one["next_offset"]), str(one["end_offset"]))
+        table.add_row(one["topic"], *place, f"[yellow]{lag}[/]" if lag else "0")
+    return table
 
 
 def _process_table(processes: Sequence[dict[str, Any]]) -> Table:

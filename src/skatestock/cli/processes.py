@@ -9,7 +9,9 @@ import asyncpg
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+import skatestock
 from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, AddressTakenError
+from skatestock.cli.event_log import relaying_dead_letters
 from skatestock.cli.options import Data, Json, Port, flag, settings_from
 from skatestock.cli.platform import (
     Platform,
@@ -29,7 +31,10 @@ from skatestock.jobs.errors import LeaseLostError
 from skatestock.jobs.heartbeat import run_with_heartbeat
 from skatestock.jobs.model import Lease, next_due_at
 from skatestock.jobs.queries import fetch_now
+from skatestock.settings import Settings
 from skatestock.telemetry.logs import configure_logging, get_logger
+from skatestock.telemetry.metrics import RETRIES, start_metrics_server
+from skatestock.telemetry.tracing import configure_tracing
 
 MAINTENANCE = "maintenance"
 _MAINTENANCE_JOB = "maintenance:partitions"
@@ -51,7 +56,7 @@ def stop_on_signals() -> asyncio.Event:
 async def migrate(*, as_json: Json = False, data: Data = None) -> int:
     """Bring the database up to date: schema, topics, partitions. Safe at any time, also twice at once."""
     settings = settings_from(data)
-    async with open_platform(settings, "migrate", interactive=True, pool_size=2) as platform:
+    async with open_platform(settings, "migrate", interactive=True, needs_log=False, pool_size=2) as platform:
         revision = await prepare_database(platform.database_url)
     if as_json:
         print_json({"revision": revision})
@@ -67,20 +72,25 @@ async def ingest(
 ) -> int:
     """Store what the event log says, exactly once, until stopped.
 
-    Several may run at once: each batch is claimed by one of them.
+    Several may run at once: each batch is claimed by one of them. On Kafka, dead letters also go to the topic
+    of dead letters from here.
     """
     settings = settings_from(data)
     async with open_platform(settings, "ingest", interactive=until_idle, pool_size=4) as platform:
         stop = stop_on_signals()
         if until_idle:
             return 0 if await ingest_until_idle(platform, stop) else INTERRUPTED
-        await run_ingest(platform.log, stop, max_records=settings.ingest_batch)
+        async with relaying_dead_letters(platform.settings, platform.pool, stop):
+            await run_ingest(platform.log, stop, codec=platform.codec, max_records=settings.ingest_batch)
     return 0
 
 
 async def ingest_until_idle(platform: Platform, stop: asyncio.Event) -> bool:
     """Store what waits in the log, beside any ingest that runs; False when stopped before all was stored."""
-    working = asyncio.create_task(run_ingest(platform.log, stop, max_records=platform.settings.ingest_batch))
+    ingesting = run_ingest(
+        platform.log, stop, codec=platform.codec, max_records=platform.settings.ingest_batch
+    )
+    working = asyncio.create_task(ingesting)
     try:
         while lag := await platform.fetch_lag():
             if stop.is_set() or working.done():
@@ -102,7 +112,7 @@ async def maintain(
     Several may run at once: a lease lets one of them work. With --once, exit code 4 says that another is at
     it or that the tables were too busy.
     """
-    async with open_platform(settings_from(data), "maintain", pool_size=2) as platform:
+    async with open_platform(settings_from(data), "maintain", needs_log=False, pool_size=2) as platform:
         stop = stop_on_signals()
         await retry_transient(lambda: _ensure_maintenance(platform))
         while not stop.is_set():
@@ -136,6 +146,7 @@ async def _maintain_if_due(platform: Platform, *, force: bool) -> bool:
         # PostgreSQL may restart under us, or another take over: the work is due again.
         if not is_transient(error) and not isinstance(error, LeaseLostError):
             raise
+        RETRIES.labels(part="maintain", kind=type(error).__name__).inc()
         _log.warning("maintenance_postponed", error=str(error))
         return False
     return True
@@ -185,9 +196,17 @@ def api(
         settings.api_port,
         demo=demo,
         workers=workers,
-        prepare=partial(configure_logging, "api", json=settings.log_json, level=settings.log_level),
+        prepare=partial(_prepare_worker, settings, workers),
     )
     return 0
+
+
+def _prepare_worker(settings: Settings, workers: int) -> None:
+    """Set up what each worker process of the API tells of itself."""
+    configure_logging("api", json=settings.log_json, level=settings.log_level)
+    configure_tracing("api", skatestock.__version__)
+    if settings.metrics_port is not None:
+        start_metrics_server(settings.metrics_port, settings.metrics_host, ports=workers)
 
 
 def _check_address(host: str, port: int) -> None:

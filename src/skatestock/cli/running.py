@@ -18,20 +18,17 @@ from rich.markup import escape
 
 from skatestock.cli.errors import AddressTakenError
 from skatestock.cli.options import Data, Port, flag, settings_from
-from skatestock.cli.platform import postgres_programs
+from skatestock.cli.servers import check_servers, describe_use, plan_servers
 from skatestock.cli.terminal import PROCESS_COLOURS, Terminal, spell_command
-from skatestock.embedded.addresses import POSTGRES_FOLDER, VALKEY_FOLDER
 from skatestock.embedded.children import Child, ChildState, ChildStatus
 from skatestock.embedded.data_folder import HeldFolder, hold_folder
 from skatestock.embedded.errors import EmbeddedError
 from skatestock.embedded.folder_lock import find_holder
 from skatestock.embedded.leftovers import is_running
 from skatestock.embedded.ports import find_free_port, find_obstacle
-from skatestock.embedded.postgres import EmbeddedPostgres
 from skatestock.embedded.process_records import find_processes
 from skatestock.embedded.shelter import remove_homes
 from skatestock.embedded.supervisor import Supervisor
-from skatestock.embedded.valkey import EmbeddedValkey
 from skatestock.settings import PREFIX, Settings
 from skatestock.telemetry.logs import configure_logging
 
@@ -44,19 +41,27 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, n
 _DIRECT = build_opener(ProxyHandler({}))
 
 
-async def up(*, data: Data = None, port: Port = None) -> int:
+WithKafka = Annotated[
+    bool, flag("Run Kafka and a schema registry too, as in production, instead of the log on tables.")
+]
+
+
+async def up(*, kafka: WithKafka = False, data: Data = None, port: Port = None) -> int:
     """Run the whole platform on this machine: servers, crawl, ingest and API, until Ctrl-C.
 
     PostgreSQL and Valkey run embedded in the data folder, unless SKATESTOCK_DATABASE_URL and
-    SKATESTOCK_REDIS_URL name others. A process that dies is started again. A second Ctrl-C ends everything at
-    once.
+    SKATESTOCK_REDIS_URL name others; so do Kafka and a schema registry with --kafka, unless
+    SKATESTOCK_KAFKA_SERVERS and SKATESTOCK_SCHEMA_REGISTRY_URL name others. A process that dies is started
+    again. A second Ctrl-C ends everything at once.
     """
     settings = settings_from(data, api_port=port)
     configure_logging("up", json=settings.log_json, level="warning")
     async with hold_folder(settings.data_folder) as held:
         settings = resolve_port(settings)
-        children = await plan_children(settings, held)
-        return await supervise(held, children, announce_api(settings, "live shops"))
+        await check_servers(settings)
+        children = await plan_children(settings, held, kafka=kafka)
+        using = describe_use(settings, kafka=kafka)
+        return await supervise(held, children, announce_api(settings, "live shops"), using=using)
 
 
 def down(
@@ -89,66 +94,69 @@ async def plan_children(
     settings: Settings,
     held: HeldFolder,
     *,
+    kafka: bool = False,
     extra: Sequence[Child] = (),
     environ: Mapping[str, str] | None = None,
     demo: bool = False,
 ) -> list[Child]:
     """Plan every process of the platform: the embedded servers that are needed, then one per command.
 
-    `extra` children run before any crawl. `environ` is given to all of our own processes.
+    `kafka` embeds Kafka and its registry too, unless the settings name others. `extra` children run before
+    any crawl. `environ` is given to all of our own processes.
     """
-    servers, addresses = await _plan_servers(settings, held)
-    prepare = Child(
-        name="prepare",
-        command=command_of("migrate"),
-        depends_on=tuple(child.name for child in servers),
-        one_shot=True,
-    )
+    servers, addresses = await plan_servers(settings, held, kafka=kafka)
+    prepared = _plan_preparations(settings, servers)
+    ready = tuple(child.name for child in prepared)
     base = api_address(settings)
     labels = ["--demo"] if demo else []
-    api = Child(
-        name="api",
-        command=command_of("api", "--port", str(settings.api_port), *labels),
-        depends_on=("prepare",),
-        ready=answers(f"{base}/health/live"),
-        address=f"{base}/api-docs",
+    api = _measured(
+        Child(
+            name="api",
+            command=command_of("api", "--port", str(settings.api_port), *labels),
+            depends_on=("prepare",),
+            ready=answers(f"{base}/health/live"),
+            address=f"{base}/api-docs",
+        )
     )
-    before_crawl = ("prepare", *(child.name for child in extra))
+    before_crawl = (*ready, *(child.name for child in extra))
     ours = [
-        prepare,
-        _measured(Child(name="ingest", command=command_of("ingest"), depends_on=("prepare",))),
+        *prepared,
+        *(_measured(child) for child in _plan_ingest(settings, ready)),
         api,
         *extra,
         _measured(Child(name="crawl", command=command_of("crawl"), depends_on=before_crawl)),
-        Child(name="maintain", command=command_of("maintain"), depends_on=("prepare",)),
+        _measured(Child(name="maintain", command=command_of("maintain"), depends_on=ready)),
     ]
     # A port for metrics that a person has set is one process's: here each has its own, or none.
     shared = {**addresses, f"{PREFIX}DATA": str(held.folder), _METRICS_PORT: "", **(environ or {})}
     return [*servers, *(replace(child, env={**shared, **child.env}) for child in ours)]
 
 
+def _plan_preparations(settings: Settings, servers: Sequence[Child]) -> list[Child]:
+    """Plan what runs once before everything else: what is embedded is also set up here."""
+    names = {child.name for child in servers}
+    needed = tuple(names & {"postgres", "valkey"})
+    children = [Child(name="prepare", command=command_of("migrate"), depends_on=needed, one_shot=True)]
+    # The topics of a Kafka that is somebody else's, and its schemas, are steps of deploying.
+    if "kafka" in names:
+        command = command_of("topics", "ensure")
+        children.append(Child(name="topics", command=command, depends_on=("kafka",), one_shot=True))
+    if "registry" in names:
+        command = command_of("schemas", "register")
+        children.append(Child(name="schemas", command=command, depends_on=("registry",), one_shot=True))
+    return children
+
+
+def _plan_ingest(settings: Settings, ready: tuple[str, ...]) -> list[Child]:
+    names = ["ingest", *(f"ingest-{number}" for number in range(2, settings.ingest_processes + 1))]
+    return [Child(name=name, command=command_of("ingest"), depends_on=ready) for name in names]
+
+
 def _measured(child: Child) -> Child:
-    """Let a child serve its metrics, and show where."""
+    """Let a child serve its metrics, and show where unless it has another address to show."""
     port = find_free_port()
-    address = f"http://127.0.0.1:{port}/metrics"
+    address = child.address or f"http://127.0.0.1:{port}/metrics"
     return replace(child, env={**child.env, _METRICS_PORT: str(port)}, address=address)
-
-
-async def _plan_servers(settings: Settings, held: HeldFolder) -> tuple[list[Child], dict[str, str]]:
-    """Plan the embedded servers that no setting replaces, and tell where all servers answer."""
-    children: list[Child] = []
-    addresses: dict[str, str] = {}
-    if settings.database_url is None:
-        postgres = EmbeddedPostgres(held.folder / POSTGRES_FOLDER, binaries=postgres_programs(settings))
-        await postgres.prepare()
-        addresses[f"{PREFIX}DATABASE_URL"] = postgres.dsn
-        children.append(postgres.child())
-    if settings.redis_url is None:
-        valkey = EmbeddedValkey(held.folder / VALKEY_FOLDER)
-        await valkey.prepare()
-        addresses[f"{PREFIX}REDIS_URL"] = valkey.url
-        children.append(valkey.child())
-    return children, addresses
 
 
 def command_of(*arguments: str) -> list[str]:
@@ -161,10 +169,16 @@ async def supervise(
     children: Sequence[Child],
     announce: Callable[[Terminal], None],
     *,
+    using: Sequence[str] = (),
     watch: Callable[[Terminal], Coroutine[object, object, None]] | None = None,
 ) -> int:
-    """Run the children until a stop is asked for, telling a person what happens; `watch` shows more."""
+    """Run the children until a stop is asked for, telling a person what happens; `watch` shows more.
+
+    `using` says which servers they work with.
+    """
     console = Terminal()
+    for line in using:
+        console.say(f"  [dim]using[/] {escape(line)}")
     for name in held.ended:
         console.say(f"[yellow]Ended {name}, which a killed run had left behind.[/]")
     announced = False

@@ -22,10 +22,12 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from skatestock.crawl.bloom import SeenListings
 from skatestock.crawl.conditional import KnownPage
 from skatestock.crawl.ports import LastFingerprints
 from skatestock.events.model import ListingObserved
 from skatestock.telemetry.logs import get_logger
+from skatestock.vocabulary.time import utc_now
 
 FilterState = Mapping[str, str]
 """What is recorded durably between two crawls of a shop: `run_id` and `crawl_id`."""
@@ -60,14 +62,18 @@ class _OvertakenError(RedisError):
 class UnchangedFilter:
     """The filter of one crawl of one shop."""
 
-    def __init__(self, client: Redis | None, shop: str, crawl_id: str, fallback: LastFingerprints) -> None:
+    def __init__(
+        self, client: Redis | None, shop: str, crawl_id: str, fallback: LastFingerprints | None
+    ) -> None:
         self._client = client
         self._shop = shop
         self._key = fingerprints_key(shop)
         self._crawl_id = crawl_id
         self._fallback = fallback
         self._run_id: str | None = None
-        self._known: Mapping[str, bytes] = {}
+        self._seen = SeenListings(shop)
+        # Listings of this crawl whose last state is not known: to the Bloom filter they may be new.
+        self._unknown: set[str] = set()
         self._recorded: dict[str, bytes] = {}
         self.trusted = False
         """Whether the last states come from the cache; otherwise they come from the fallback."""
@@ -80,17 +86,26 @@ class UnchangedFilter:
         crawl_id: str,
         state: FilterState | None,
         fallback: LastFingerprints,
+        *,
+        believe_nothing: bool = False,
+        now: datetime | None = None,
     ) -> Self:
-        """Begin a crawl's filtering with what the shop's last crawl left behind."""
-        opened = cls(client, shop, crawl_id, fallback)
-        await opened._take_over(state)
+        """Begin a crawl's filtering with what the shop's last crawl left behind.
+
+        With `believe_nothing` neither the cache nor the fallback is believed, whatever they say.
+        """
+        opened = cls(client, shop, crawl_id, None if believe_nothing else fallback)
+        await opened._take_over(None if believe_nothing else state)
+        opened._seen = await SeenListings.open(opened._client, shop, now or utc_now())
         if not opened.trusted:
-            await opened._ask_fallback()
+            # Asked of no listing yet: whether anybody can vouch is decided before this crawl says anything.
+            await opened._ask_fallback([])
         return opened
 
     async def find_changed(self, observations: Sequence[ListingObserved]) -> list[ListingObserved]:
         """Return those that differ from their listing's last state, in their order; one round trip."""
         known = await self._fetch_known([event.listing_id for event in observations])
+        self._unknown.update(listing_id for listing_id, last in known.items() if last is None)
         return [event for event in observations if known.get(event.listing_id) != event.fingerprint]
 
     async def find_known_page(self, number: int, reading: str, now: datetime) -> KnownPage | None:
@@ -106,13 +121,17 @@ class UnchangedFilter:
             if value is None:
                 return None
             page = msgspec.msgpack.decode(value, type=KnownPage)
-            return page if page.still_stands(reading, now, await self._read(page.listing_ids)) else None
+            if not page.still_stands(reading, now, await self._read(page.listing_ids)):
+                return None
         except msgspec.DecodeError:
             # Another version of ours wrote it in another form.
             return None
         except _AWAY as error:
-            await self._give_up(error)
+            self._give_up(error)
             return None
+        if not self._seen.is_whole:
+            await self._seen.record(page.listing_ids)
+        return page
 
     async def record(
         self,
@@ -121,9 +140,10 @@ class UnchangedFilter:
         number: int = 0,
         page: KnownPage | None = None,
     ) -> None:
-        """Remember a page's states, after the log has acknowledged those that changed; one round trip.
+        """Remember a page's states, after the log has acknowledged those that changed.
 
-        `page` is what to remember of the page of that number as a whole; None where that is nothing.
+        One round trip, and one more where listings are new to the Bloom filter. `page` is what to remember of
+        the page of that number as a whole; None where that is nothing.
         """
         self._recorded.update((event.listing_id, event.fingerprint) for event in changed)
         # A cache that is being rebuilt needs the unchanged ones too.
@@ -131,12 +151,15 @@ class UnchangedFilter:
         pairs = [part for event in to_write for part in (event.listing_id, event.fingerprint)]
         if page is not None:
             pairs += (page_field(number), msgspec.msgpack.encode(page))
-        if self._client is None or not pairs:
+        if self._client is None:
             return
         try:
-            await self._write(pairs)
+            if pairs:
+                await self._write(pairs)
         except _AWAY as error:
-            await self._give_up(error)
+            self._give_up(error)
+        else:
+            await self._record_seen(observations)
 
     async def close(self, *, complete: bool) -> dict[str, str] | None:
         """End in good order; return what to record durably, or None: then the next crawl trusts nothing.
@@ -146,6 +169,7 @@ class UnchangedFilter:
         """
         if self._client is None or self._run_id is None or not (self.trusted or complete):
             return None
+        await self._seen.close(complete=complete)
         try:
             await self._write([_MARKER, self._crawl_id])
             # Asked last: had the server been replaced before the marker was written, this would show it.
@@ -172,22 +196,36 @@ class UnchangedFilter:
             self._warn(error)
             self._client = None
 
-    async def _ask_fallback(self) -> None:
-        known = await self._fallback.fetch(self._shop)
-        if known is None:
-            _log.info("filter_without_past", shop=self._shop, crawl_id=self._crawl_id)
-        self._known = known or {}
-
     async def _fetch_known(self, listing_ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Find the last state of each listing, None where it is not known."""
         if self.trusted and self._client is not None:
             try:
                 return await self._read(listing_ids)
             except _AWAY as error:
-                await self._give_up(error)
-        return {
-            listing_id: self._recorded.get(listing_id) or self._known.get(listing_id)
-            for listing_id in listing_ids
-        }
+                self._give_up(error)
+        # What this crawl has said itself is later than anything that others know.
+        earlier = [listing_id for listing_id in listing_ids if listing_id not in self._recorded]
+        asked = await self._ask_fallback(earlier) if earlier else {}
+        known = {**asked, **self._recorded}
+        return {listing_id: known.get(listing_id) for listing_id in listing_ids}
+
+    async def _ask_fallback(self, listing_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Ask for the last states of those that may have any; of no listings, whether anybody vouches."""
+        if self._fallback is None:
+            return {}
+        perhaps = await self._seen.find_perhaps_seen(listing_ids)
+        if listing_ids and not perhaps:
+            return {}
+        known = await self._fallback.fetch(self._shop, perhaps)
+        if known is None:
+            _log.info("filter_without_past", shop=self._shop, crawl_id=self._crawl_id)
+        return known or {}
+
+    async def _record_seen(self, observations: Sequence[ListingObserved]) -> None:
+        listing_ids = [event.listing_id for event in observations]
+        if self._seen.is_whole:
+            listing_ids = [listing_id for listing_id in listing_ids if listing_id in self._unknown]
+        await self._seen.record(listing_ids)
 
     async def _read(self, fields: Sequence[str]) -> Mapping[str, bytes | None]:
         assert self._client is not None
@@ -202,13 +240,11 @@ class UnchangedFilter:
         if await cast(Any, self._client.eval(_WRITE_SCRIPT, 1, self._key, *arguments)) != 1:
             raise _OvertakenError("the cache does not belong to this crawl")
 
-    async def _give_up(self, error: Exception) -> None:
+    def _give_up(self, error: Exception) -> None:
         # For the rest of the crawl: a cache that failed once may have lost a write.
         self._warn(error)
         self._client = None
-        if self.trusted:
-            self.trusted = False
-            await self._ask_fallback()
+        self.trusted = False
 
     async def _fetch_run_id(self, client: Redis) -> str:
         return str((await cast(Any, client.info("server")))["run_id"])

@@ -20,8 +20,9 @@ class LastFingerprints(Protocol):
     async def fetch(self, shop: str, listing_ids: Sequence[str] | None = None) -> Mapping[str, bytes] | None:
         """Return the last fingerprint of each listing that is known; of all of the shop for None.
 
-        None means that nobody can vouch for it: the log holds events of this shop that ingest has not
-        applied. Asked before a crawl has appended anything, so that its own events do not stand in the way.
+        None means that nobody can vouch for it: when this was first asked, the log held events of this shop
+        that ingest has still not applied. A crawl asks first before it appends anything, so that its own
+        events do not stand in the way, with no listings at all; then page by page.
         """
 
 

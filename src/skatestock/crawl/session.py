@@ -18,7 +18,8 @@ from skatestock.crawl.politeness import Politeness
 from skatestock.crawl.ports import LastFingerprints, LeaseGuard, ListingCounts, Publisher, SpacingGate
 from skatestock.crawl.reasons import CrawlReason
 from skatestock.crawl.shops import Shop
-from skatestock.crawl.walk import CrawlOutcome, ShopCrawl, judge_error
+from skatestock.crawl.walk import CrawlOutcome, Encode, ShopCrawl, judge_error
+from skatestock.events.codec import encode
 from skatestock.telemetry.logs import get_logger
 from skatestock.vocabulary.time import Clock, utc_now
 
@@ -47,6 +48,10 @@ class CrawlRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The latest moment known of anything seen in the shop (the end of its last crawl, or what the catalogue
     knows if that one died): everything seen now is later, even if the system's clock was set back."""
     lease: LeaseGuard | None = None
+    unfinished_before: bool = False
+    """Whether an earlier crawl of the shop appended something and never ended, with no complete crawl since.
+    On Kafka what it appended last may arrive at any later time, so neither cache nor catalogue can say what
+    the log will hold: this crawl says everything it sees, and whatever arrives late is older."""
 
 
 class CrawlPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +63,8 @@ class CrawlPorts(msgspec.Struct, frozen=True, kw_only=True):
     spacing_gate: SpacingGate
     cache: Redis | None = None
     """A client of Valkey that returns bytes, as `connect_cache` makes it; None where there is none."""
+    encode: Encode = encode
+    """Where a schema registry gives out the ids, its codec's."""
 
 
 class _Ending(msgspec.Struct, frozen=True):
@@ -131,13 +138,20 @@ async def crawl_shop(
 
 async def _begin(request: CrawlRequest, ports: CrawlPorts, clock: Clock) -> ShopCrawl:
     unchanged = await UnchangedFilter.open(
-        ports.cache, request.shop.slug, request.crawl_id, request.filter_state, ports.last_fingerprints
+        ports.cache,
+        request.shop.slug,
+        request.crawl_id,
+        request.filter_state,
+        ports.last_fingerprints,
+        believe_nothing=request.unfinished_before,
+        now=clock(),
     )
     return ShopCrawl(
         request.shop,
         request.crawl_id,
         unchanged=unchanged,
         publisher=ports.publisher,
+        encode=ports.encode,
         lease=request.lease,
         clock=clock,
         after=request.after,

@@ -3,6 +3,7 @@
 Knows nothing of Scrapy: it is handed a way to fetch, and the ports.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -13,13 +14,8 @@ from skatestock.crawl.conditional import Fetched, KnownPage, describe_reading, t
 from skatestock.crawl.errors import CrawlStoppedError, PageError
 from skatestock.crawl.filter import UnchangedFilter
 from skatestock.crawl.observing import ParsedPage, Sighting
-from skatestock.crawl.platforms.shopify import (
-    PARSER,
-    PARSER_VERSION,
-    page_size,
-    parse_products_page,
-    products_url,
-)
+from skatestock.crawl.platforms.port import Body, PageRequest, Walk
+from skatestock.crawl.platforms.registry import open_platform
 from skatestock.crawl.politeness import Politeness, retry_not_before
 from skatestock.crawl.ports import LeaseGuard, ListingCounts, Publisher
 from skatestock.crawl.reasons import CrawlReason
@@ -28,12 +24,15 @@ from skatestock.eventlog.port import Message
 from skatestock.events.codec import encode, event_name
 from skatestock.events.identity import crawl_event_id
 from skatestock.events.model import MAX_REJECTED, CrawlCompleted, Event, ListingObserved, RejectedObservation
+from skatestock.events.size import MAX_LISTING_IDS_BYTES, choose_rejected, measure_text
 from skatestock.telemetry.metrics import CRAWL_LISTINGS, CRAWL_PAGES, CRAWLS_COMPLETED
 from skatestock.vocabulary.text import clean_text
 from skatestock.vocabulary.time import Clock
 
 Fetch = Callable[[str, str | None], Awaitable[Fetched]]
 """Fetches an address, with the entity tag of what is known of it or None."""
+Encode = Callable[[Event], bytes]
+"""Writes an event as the log carries it."""
 
 _MAX_DETAIL = 500
 _PASSES = 2
@@ -71,6 +70,7 @@ class ShopCrawl:
         *,
         unchanged: UnchangedFilter,
         publisher: Publisher,
+        encode: Encode = encode,
         lease: LeaseGuard | None,
         clock: Clock,
         after: datetime | None,
@@ -79,12 +79,14 @@ class ShopCrawl:
         self._crawl_id = crawl_id
         self._filter = unchanged
         self._publisher = publisher
+        self._encode = encode
         self._lease = lease
         self._clock = clock
         # Two states of a listing must not share a second: consumers take the later one for a repetition.
         self._latest = clock() if after is None else max(clock(), after + timedelta(seconds=1))
         self._started_at = self._latest
         self._listing_ids: dict[str, None] = {}
+        self._listing_ids_bytes = 0
         self._published_at: dict[str, datetime] = {}
         self._rejected: dict[str, RejectedObservation | None] = {}
         self._unidentified = 0
@@ -136,49 +138,67 @@ class ShopCrawl:
         return judgement
 
     async def _read_pages(self, fetch: Fetch, politeness: Politeness) -> str | None:
-        """Read every page once; return what shows that the pages moved, or None."""
-        seen: set[str] = set()
+        """Walk through the shop once; return what shows that its pages moved, or None."""
+        platform = open_platform(self._shop, politeness)
+        walk = platform.open_walk()
+        pending = deque(walk.first_requests())
         self._unidentified = 0
-        first: ParsedPage | None = None
-        for number in range(1, politeness.max_pages + 1):
-            page = await self._read_page(fetch, number, politeness.page_limit)
-            first = first or page
-            drift = _find_drift(page, number, seen)
-            if drift is not None:
-                return drift
-            seen.update(page.listing_ids)
-            self._unidentified += page.unidentified
-            if page.product_count < page_size(first.product_count, politeness.page_limit):
-                break
-        else:
-            raise CrawlStoppedError(CrawlReason.TOO_MANY_PAGES, f"no end after {politeness.max_pages} pages")
-        if number == 1:
-            return None
-        again = await self._read_page(fetch, 1, politeness.page_limit)
-        return None if again.listing_ids == first.listing_ids else "page 1 changed while the others were read"
+        while pending:
+            request = pending.popleft()
+            if request.number > platform.limit_requests():
+                detail = f"no end after {platform.limit_requests()} pages"
+                raise CrawlStoppedError(CrawlReason.TOO_MANY_PAGES, detail)
+            page = await self._find_page(fetch, walk, request, politeness)
+            if page is not None:
+                drift = walk.find_drift(request, page)
+                if drift is not None:
+                    return drift
+                self._unidentified += 0 if request.again else page.unidentified
+                pending.extend(walk.next_requests(request, page))
+        return None
 
-    async def _read_page(self, fetch: Fetch, number: int, limit: int) -> ParsedPage:
-        url = products_url(self._shop.url, number, limit)
-        reading = describe_reading(self._shop, url, PARSER, PARSER_VERSION)
-        known = await self._filter.find_known_page(number, reading, self._tell_time())
-        answer = await fetch(url, None if known is None else known.tag)
+    async def _find_page(
+        self, fetch: Fetch, walk: Walk, request: PageRequest, politeness: Politeness
+    ) -> ParsedPage | None:
+        """Read one page; None for one that is no more, where the walk expects such."""
+        try:
+            return await self._read_page(fetch, walk, request)
+        except CrawlStoppedError as error:
+            if request.may_be_gone and error.gone:
+                return None
+            raise
+        except PageError as error:
+            if error.reason is not CrawlReason.BLOCKED:
+                raise
+            # A wall in the page's place asks for the same pause as one that says so by its status.
+            raise CrawlStoppedError(error.reason, error.detail, politeness.blocked_pause_seconds) from error
+
+    async def _read_page(self, fetch: Fetch, walk: Walk, request: PageRequest) -> ParsedPage:
+        reading = describe_reading(self._shop, request.url, walk.parser, walk.parser_version)
+        known = await self._find_known(request, reading)
+        answer = await fetch(request.url, None if known is None else known.tag)
         if known is not None and answer.unchanged:
             page = known.to_page()
             self._count_page(page)
             CRAWL_LISTINGS.labels(self._shop.slug, "unchanged").inc(len(page.listing_ids))
             return page
         now = self._tell_time()
-        page = parse_products_page(
-            answer.body, Sighting(shop=self._shop, crawl_id=self._crawl_id, observed_at=now, page=number)
-        )
+        sighting = Sighting(shop=self._shop, crawl_id=self._crawl_id, observed_at=now, page=request.number)
+        page = walk.read_page(request, Body(body=answer.body, headers=answer.headers), sighting)
         self._count_page(page)
-        await self._publish_changed(page.observations, number, to_known_page(page, answer.tag, reading, now))
+        to_keep = None if request.memory is None else to_known_page(page, answer.tag, reading, now)
+        await self._publish_changed(page.observations, request.memory or 0, to_keep)
         return page
+
+    async def _find_known(self, request: PageRequest, reading: str) -> KnownPage | None:
+        if request.memory is None:
+            return None
+        return await self._filter.find_known_page(request.memory, reading, self._tell_time())
 
     def _count_page(self, page: ParsedPage) -> None:
         self._pages += 1
         CRAWL_PAGES.labels(self._shop.slug).inc()
-        self._listing_ids.update(dict.fromkeys(page.listing_ids))
+        self._note_listings(page.listing_ids)
         self._note_rejected(page.rejected)
 
     async def _publish_changed(
@@ -201,12 +221,21 @@ class ShopCrawl:
 
     async def _append(self, events: Sequence[Event]) -> None:
         messages = [
-            Message(key=self._shop.slug, value=encode(event), headers={"event": event_name(event)})
+            Message(key=self._shop.slug, value=self._encode(event), headers={"event": event_name(event)})
             for event in events
         ]
         if self._lease is not None:
             await self._lease.check()
         await self._publisher.publish(messages)
+
+    def _note_listings(self, listing_ids: Sequence[str]) -> None:
+        new = [listing_id for listing_id in listing_ids if listing_id not in self._listing_ids]
+        size = self._listing_ids_bytes + sum(map(measure_text, new))
+        if size > MAX_LISTING_IDS_BYTES:
+            detail = f"the ids of over {len(self._listing_ids)} listings take more than one event holds"
+            raise CrawlStoppedError(CrawlReason.TOO_LARGE, detail)
+        self._listing_ids_bytes = size
+        self._listing_ids.update(dict.fromkeys(new))
 
     def _note_rejected(self, rejected: Sequence[RejectedObservation]) -> None:
         for reject in rejected:
@@ -216,7 +245,7 @@ class ShopCrawl:
         CRAWL_LISTINGS.labels(self._shop.slug, "rejected").inc(len(rejected))
 
     def _make_completed(self, judgement: Judgement, requests: int) -> CrawlCompleted:
-        rejected = tuple(reject for reject in self._rejected.values() if reject is not None)
+        rejected = choose_rejected(reject for reject in self._rejected.values() if reject is not None)
         return CrawlCompleted(
             event_id=crawl_event_id(self._crawl_id),
             shop=self._shop.slug,
@@ -244,12 +273,3 @@ def judge_error(error: CrawlStoppedError | PageError) -> tuple[Judgement, float 
     """Turn what ended a crawl into its judgement and the pause that the shop asks for."""
     pause = error.retry_after_seconds if isinstance(error, CrawlStoppedError) else None
     return Judgement(error.reason, error.detail), pause
-
-
-def _find_drift(page: ParsedPage, number: int, seen: set[str]) -> str | None:
-    if page.repeated:
-        return f"page {number} shows a listing twice"
-    again = seen.intersection(page.listing_ids)
-    if again:
-        return f"page {number} repeats {len(again)} listings of earlier pages"
-    return None
