@@ -20,6 +20,7 @@ from skatestock.embedded.children import ChildState
 from skatestock.embedded.process_records import FolderProcesses, find_processes
 from skatestock.eventlog.dead_letters import count_dead_letters
 from skatestock.eventlog.errors import EventLogError
+from skatestock.eventlog.port import TABLES
 from skatestock.events.versions import EVENTS
 from skatestock.ingest.consumer import GROUP, TOPIC
 from skatestock.jobs.queries import fetch_now
@@ -87,6 +88,7 @@ async def _describe(platform: Platform) -> dict[str, Any]:
         "at": format_moment(now),
         "shops": [_describe_shop(shop, now) for shop in shop_statuses],
         "dead_letters_waiting": sum(count.letters for count in letters if count.state == "waiting"),
+        "dead_letters_unsent": sum(count.unsent for count in letters if count.log != TABLES),
     }
 
 
@@ -140,7 +142,9 @@ def _print_status(described: dict[str, Any]) -> None:
     letters = described["dead_letters_waiting"]
     waits = "1 waits" if letters == 1 else f"{letters} wait"
     waiting = f"[yellow]{waits}[/]: `skatestock deadletters list`" if letters else "none wait"
-    terminal.say(f"dead letters  {waiting}")
+    unsent = described["dead_letters_unsent"]
+    underway = f"; {unsent} not yet in their topic" if unsent else ""
+    terminal.say(f"dead letters  {waiting}{underway}")
 
 
 def _print_log(terminal: Terminal, log: Mapping[str, Any], lag: int) -> None:

@@ -66,6 +66,8 @@ def describe_use(settings: Settings, *, kafka: bool) -> list[str]:
     named = describe_servers(settings)
     embedded = "embedded in the data folder"
     log = named["event_log"]
+    if not kafka and settings.kafka_servers is None and (settings.data_folder / KAFKA_FOLDER).exists():
+        log += "; what waits in this folder's Kafka is stored when it runs again, with --kafka"
     registry = named.get("schema_registry")
     if kafka and settings.kafka_servers is None:
         log = f"Kafka, {embedded}"
