@@ -29,6 +29,14 @@ SELECT crawl_id, shop_id, started_at, completed_at, complete, reason, detail, pa
 FROM crawls WHERE crawl_id = ANY ($1)
 """
 
+_SEEN_WHOLE = """
+SELECT s.id, last.started_at
+FROM unnest($1::int[]) AS s (id)
+CROSS JOIN LATERAL (
+    SELECT started_at FROM crawls WHERE shop_id = s.id AND complete ORDER BY started_at DESC LIMIT 1
+) AS last
+"""
+
 _OBSERVED = """
 SELECT shop_id, id, listing_id, product_id, currency, observed_at, seen_at, missed, delisted_at,
     url, handle, title, name, vendor, brand, colourway, product_type, image_url
@@ -92,6 +100,8 @@ async def _load_crawls(
         for other_id, demand in wanted.items():
             if other_id != shop_id and crawl_id in demand.crawl_ids:
                 shops[other_id].foreign_crawl_ids.add(crawl_id)
+    for shop_id, started_at in await connection.fetch(_SEEN_WHOLE, list(shops)):
+        shops[shop_id].seen_whole_at = started_at
 
 
 async def _load_listings(

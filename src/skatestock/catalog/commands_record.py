@@ -2,15 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from skatestock.catalog.commands import ensure_brands
 from skatestock.catalog.model import ListingState, OfferState, PricePoint, ShopState
+from skatestock.catalog.normalising import NormalisedListing, find_sizes, normalise_listings
 from skatestock.database.partitions import ensure_month_partitions
 from skatestock.database.pool import Connection
-from skatestock.vocabulary.category import read_category
-from skatestock.vocabulary.identifiers import to_slug
 
 _RECORD_CRAWLS = """
 INSERT INTO crawls (shop_id, crawl_id, started_at, completed_at, complete, reason, detail, pages, requests,
@@ -44,19 +41,21 @@ WHERE listings.id = new.id
 _REWORD_LISTINGS = """
 UPDATE listings SET url = new.url, handle = new.handle, title = new.title, name = new.name,
     vendor = new.vendor, brand = new.brand, colourway = new.colourway, product_type = new.product_type,
-    image_url = new.image_url
+    image_url = new.image_url, brand_id = new.brand_id, category_id = new.category_id,
+    style_code = new.style_code, rules_version = new.rules_version
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-    $8::text[], $9::text[], $10::text[])
-    AS new (id, url, handle, title, name, vendor, brand, colourway, product_type, image_url)
+    $8::text[], $9::text[], $10::text[], $11::int[], $12::smallint[], $13::text[], $14::text[])
+    AS new (id, url, handle, title, name, vendor, brand, colourway, product_type, image_url,
+        brand_id, category_id, style_code, rules_version)
 WHERE listings.id = new.id
 """
 
 # A product that several listings share is named by what joined them, not by any one of them.
 _REWORD_PRODUCTS = """
 UPDATE products SET name = new.name, brand_id = new.brand_id, colourway = new.colourway,
-    category_id = (SELECT c.id FROM categories c WHERE c.slug = new.category)
-FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::text[])
-    AS new (id, name, brand_id, category, colourway)
+    category_id = new.category_id
+FROM unnest($1::bigint[], $2::text[], $3::int[], $4::smallint[], $5::text[])
+    AS new (id, name, brand_id, category_id, colourway)
 WHERE products.id = new.id AND (SELECT count(*) FROM listings l WHERE l.product_id = new.id) = 1
 """
 
@@ -77,9 +76,10 @@ WHERE offers.id = new.id
 """
 
 _REWORD_OFFERS = """
-UPDATE offers SET title = new.title, options = new.options, sku = new.sku, position = new.position
-FROM unnest($1::bigint[], $2::text[], $3::jsonb[], $4::text[], $5::smallint[])
-    AS new (id, title, options, sku, position)
+UPDATE offers SET title = new.title, options = new.options, sku = new.sku, position = new.position,
+    size = new.size
+FROM unnest($1::bigint[], $2::text[], $3::jsonb[], $4::text[], $5::smallint[], $6::text[])
+    AS new (id, title, options, sku, position, size)
 WHERE offers.id = new.id
 """
 
@@ -104,6 +104,7 @@ _LISTING_COLUMNS = (
     *("id", "shop_id", "listing_id", "product_id", "url", "handle", "title", "name", "vendor", "brand"),
     *("colourway", "product_type", "image_url", "currency", "fingerprint", "parser", "parser_version"),
     *("first_seen_at", "observed_at", "seen_at", "missed", "delisted_at"),
+    *("brand_id", "category_id", "style_code", "rules_version"),
 )
 _OFFER_COLUMNS = (
     *(
@@ -118,13 +119,13 @@ _OFFER_COLUMNS = (
         "compare_at_minor",
     ),
     *("availability", "since_at", "held_price_minor", "held_compare_at_minor", "held_at", "held_crawl_id"),
+    "size",
 )
 _POINT_COLUMNS = (
     *("offer_id", "observed_at", "price_minor", "compare_at_minor", "availability", "changes", "crawl_id"),
 )
 
 _NO_HOLD = (None, None, None, None)
-_slug_of_brand = lru_cache(maxsize=4096)(to_slug)
 
 Row = tuple[Any, ...]
 
@@ -139,7 +140,7 @@ class _Changed(NamedTuple):
     new_offers: list[tuple[ListingState, OfferState]]
     moved_offers: list[OfferState]
     held_offers: list[OfferState]
-    reworded_offers: list[OfferState]
+    reworded_offers: list[tuple[ListingState, OfferState]]
     new_points: list[tuple[OfferState, PricePoint]]
     revised_points: list[tuple[OfferState, PricePoint]]
 
@@ -191,8 +192,9 @@ def _collect_offer(changed: _Changed, listing: ListingState, offer: OfferState) 
             changed.moved_offers.append(offer)
         if offer.hold_changed:
             changed.held_offers.append(offer)
-        if offer.words_changed:
-            changed.reworded_offers.append(offer)
+        # A listing's words say how the sizes of all its offers are read.
+        if offer.words_changed or listing.words_changed:
+            changed.reworded_offers.append((listing, offer))
     for point in offer.points:
         if not point.stored:
             changed.new_points.append((offer, point))
@@ -233,18 +235,27 @@ async def _add_listings(connection: Connection, new: Sequence[tuple[int, Listing
     listing_ids = await _take_ids(connection, "listings", len(new))
     for (_, listing), product_id, listing_id in zip(new, product_ids, listing_ids, strict=True):
         listing.product_id, listing.id = product_id, listing_id
-    words = await _product_words(connection, [listing for _, listing in new])
-    rows = await connection.fetch("SELECT slug, id FROM categories")
-    category_ids: dict[str | None, int] = {row[0]: row[1] for row in rows}
+    normalised = await normalise_listings(connection, [listing for _, listing in new])
     products = [
-        (listing.product_id, name, brand_id, category_ids.get(category), colourway, listing.first_seen_at)
-        for (_, listing), (name, brand_id, category, colourway) in zip(new, words, strict=True)
+        (*_product_row(listing, words), listing.first_seen_at)
+        for (_, listing), words in zip(new, normalised, strict=True)
+    ]
+    listings = [
+        _listing_row(shop_id, listing, words)
+        for (shop_id, listing), words in zip(new, normalised, strict=True)
     ]
     await _copy(connection, "products", _PRODUCT_COLUMNS, products)
-    await _copy(connection, "listings", _LISTING_COLUMNS, [_listing_row(*item) for item in new])
+    await _copy(connection, "listings", _LISTING_COLUMNS, listings)
 
 
-def _listing_row(shop_id: int, listing: ListingState) -> Row:
+def _product_row(listing: ListingState, words: NormalisedListing) -> Row:
+    return (
+        *(listing.product_id, words.product_name, words.product_brand_id),
+        *(words.category_id, words.colourway),
+    )
+
+
+def _listing_row(shop_id: int, listing: ListingState, words: NormalisedListing) -> Row:
     assert listing.words is not None
     assert listing.sighting is not None
     return (
@@ -253,25 +264,12 @@ def _listing_row(shop_id: int, listing: ListingState) -> Row:
         listing.currency,
         *listing.sighting,
         *(listing.first_seen_at, listing.observed_at, listing.seen_at, listing.missed, listing.delisted_at),
+        *_rule_columns(words),
     )
 
 
-async def _product_words(
-    connection: Connection, listings: Sequence[ListingState]
-) -> list[tuple[str, int | None, str | None, str | None]]:
-    """Return name, brand id, category slug and colourway for each listing's product, adding new brands."""
-    words = [listing.words for listing in listings if listing.words is not None]
-    brands = {_slug_of_brand(said.brand): said.brand for said in reversed(words) if said.brand}
-    ids = await ensure_brands(connection, brands)
-    return [
-        (
-            said.name,
-            ids[_slug_of_brand(said.brand)] if said.brand else None,
-            read_category(said.product_type, said.name),
-            said.colourway,
-        )
-        for said in words
-    ]
+def _rule_columns(words: NormalisedListing) -> Row:
+    return (words.brand_id, words.category_id, words.style_code, words.rules_version)
 
 
 async def _add_offers(connection: Connection, new: Sequence[tuple[ListingState, OfferState]]) -> None:
@@ -280,10 +278,14 @@ async def _add_offers(connection: Connection, new: Sequence[tuple[ListingState, 
     offer_ids = await _take_ids(connection, "offers", len(new))
     for (_, offer), offer_id in zip(new, offer_ids, strict=True):
         offer.id = offer_id
-    await _copy(connection, "offers", _OFFER_COLUMNS, [_offer_row(*item) for item in new])
+    await _copy(connection, "offers", _OFFER_COLUMNS, _offer_rows(new))
 
 
-def _offer_row(listing: ListingState, offer: OfferState) -> Row:
+def _offer_rows(new: Sequence[tuple[ListingState, OfferState]]) -> list[Row]:
+    return [_offer_row(*item, size) for item, size in zip(new, find_sizes(new), strict=True)]
+
+
+def _offer_row(listing: ListingState, offer: OfferState, size: str | None) -> Row:
     return (
         offer.id,
         listing.id,
@@ -297,6 +299,7 @@ def _offer_row(listing: ListingState, offer: OfferState) -> Row:
         offer.availability,
         offer.since_at,
         *_hold_columns(offer),
+        size,
     )
 
 
@@ -330,12 +333,11 @@ async def _update_listings(connection: Connection, changed: _Changed) -> None:
     ]
     await _execute(connection, _OBSERVE_LISTINGS, observed)
     if changed.reworded:
-        rows = [(listing.id, *(listing.words or ())) for listing in changed.reworded]
+        normalised = await normalise_listings(connection, changed.reworded)
+        both = list(zip(changed.reworded, normalised, strict=True))
+        rows = [(listing.id, *(listing.words or ()), *_rule_columns(words)) for listing, words in both]
         await _execute(connection, _REWORD_LISTINGS, rows)
-        words = await _product_words(connection, changed.reworded)
-        products = [
-            (listing.product_id, *said) for listing, said in zip(changed.reworded, words, strict=True)
-        ]
+        products = [_product_row(listing, words) for listing, words in both]
         await _execute(connection, _REWORD_PRODUCTS, products)
 
 
@@ -352,7 +354,8 @@ async def _update_offers(connection: Connection, changed: _Changed) -> None:
     held = [(offer.id, *_hold_columns(offer)) for offer in changed.held_offers]
     await _execute(connection, _HOLD_OFFERS, held)
     reworded = [
-        (offer.id, offer.title, offer.options, offer.sku, offer.position) for offer in changed.reworded_offers
+        (offer.id, offer.title, offer.options, offer.sku, offer.position, size)
+        for (_, offer), size in zip(changed.reworded_offers, find_sizes(changed.reworded_offers), strict=True)
     ]
     await _execute(connection, _REWORD_OFFERS, reworded)
 

@@ -158,8 +158,8 @@ WITH named AS (
 SELECT s.slug, s.name AS shop_name, s.demo, s.last_complete_crawl_at,
        l.id AS listing_key, l.listing_id, l.url, l.title AS listing_title, l.colourway, l.image_url,
        l.currency, l.first_seen_at, l.observed_at, l.seen_at, l.delisted_at,
-       o.id, o.offer_id, o.title, o.options::text AS options, o.sku, o.price_minor, o.compare_at_minor,
-       o.availability, o.since_at, o.held_price_minor, o.held_compare_at_minor, o.held_at
+       o.id, o.offer_id, o.title, o.options::text AS options, o.size, o.sku, o.price_minor,
+       o.compare_at_minor, o.availability, o.since_at, o.held_price_minor, o.held_compare_at_minor, o.held_at
 FROM listings l JOIN named s ON s.id = l.shop_id LEFT JOIN offers o ON o.listing_id = l.id
 WHERE l.product_id = $1
 ORDER BY s.slug, l.delisted_at IS NOT NULL, l.id, o.availability = 'gone', o.position, o.id"""
@@ -308,6 +308,7 @@ def _read_offer(row: asyncpg.Record) -> OfferState:
         offer_id=row["offer_id"],
         title=row["title"],
         options=_read_options(row["options"]),
+        size=row["size"],
         sku=row["sku"],
         price=_read_money(row["price_minor"], row["currency"]),
         compare_at=_read_money(row["compare_at_minor"], row["currency"]),

@@ -78,6 +78,8 @@ class OfferState(msgspec.Struct, frozen=True, kw_only=True):
     offer_id: str
     title: str
     options: dict[str, str]
+    size: str | None
+    """In our one way of writing it; None where no rule knows it."""
     sku: str | None
     price: Money | None
     compare_at: Money | None

@@ -7,3 +7,7 @@ class SkateStockError(Exception):
 
 class InvalidValueError(SkateStockError, ValueError):
     """A value from outside that our vocabulary cannot express."""
+
+
+class RulesFileError(SkateStockError):
+    """A rule file that cannot be used; the message names the file, the rule and what is wrong with it."""
