@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from skatestock.database.pool import Connection, create_pool
 from skatestock.eventlog.kafka.connection import KafkaServers

@@ -30,10 +30,21 @@ class PageError(CrawlError):
 
 
 class CrawlStoppedError(CrawlError):
-    """The crawl must end here; `retry_after_seconds` is how long to leave the shop alone, where known."""
+    """The crawl must end here; `retry_after_seconds` is how long to leave the shop alone, where known.
 
-    def __init__(self, reason: CrawlReason, detail: str, retry_after_seconds: float | None = None) -> None:
+    `gone` is true for a page that the shop says is no more: a crawl that expects such pages goes on.
+    """
+
+    def __init__(
+        self,
+        reason: CrawlReason,
+        detail: str,
+        retry_after_seconds: float | None = None,
+        *,
+        gone: bool = False,
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.retry_after_seconds = retry_after_seconds
+        self.gone = gone

@@ -19,6 +19,7 @@ from skatestock.crawl import middlewares
 from skatestock.crawl.conditional import Fetched, parse_entity_tag
 from skatestock.crawl.errors import ReactorError
 from skatestock.crawl.middlewares import Manners
+from skatestock.crawl.platforms.port import PAGING_HEADERS
 
 _READY_SECONDS = 30.0
 
@@ -103,6 +104,11 @@ class Fetcher:
             body=response.body,
             tag=parse_entity_tag(None if stated is None else stated.decode("latin-1")),
             unchanged=response.status == HTTPStatus.NOT_MODIFIED,
+            headers={
+                name: value.decode("latin-1")
+                for name in PAGING_HEADERS
+                if (value := response.headers.get(name)) is not None
+            },
         )
 
 

@@ -198,7 +198,9 @@ class PaceMiddleware(_Middleware):
 
     async def _carry_out(self, verdict: Retry | Stop, request: Request) -> Request:
         if isinstance(verdict, Stop):
-            raise CrawlStoppedError(verdict.reason, verdict.detail, verdict.retry_after_seconds)
+            raise CrawlStoppedError(
+                verdict.reason, verdict.detail, verdict.retry_after_seconds, gone=verdict.gone
+            )
         if verdict.slower:
             self._manners.slow_down()
         await self._manners.gate.hold(site_of(request.url), verdict.after_seconds)

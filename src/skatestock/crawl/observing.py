@@ -29,6 +29,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     crawl_id: str
     observed_at: datetime
     page: int = 1
+    evidence: str | None = None
+    """The key under which the page's body is kept, if it is."""
 
 
 class ParsedPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,7 @@ def observe_listing(read: ListingRead, sighting: Sighting) -> ListingObserved:
         brand=reading.brand,
         colourway=reading.colourway,
         fingerprint=fingerprint,
+        evidence=sighting.evidence,
         **state,
     )
     nonsense = find_nonsense(event)

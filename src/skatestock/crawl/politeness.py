@@ -17,6 +17,7 @@ _MEBIBYTE = 1024 * 1024
 _PORTS = {"http": 80, "https": 443}
 _RETRIED_STATUSES = frozenset({408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+_GONE_STATUSES = frozenset({404, 410})
 _NOT_MODIFIED = 304
 _SHOPIFY_BLOCKED = 430
 _TOO_MANY_REQUESTS = 429
@@ -79,6 +80,8 @@ class Stop(msgspec.Struct, frozen=True):
     reason: CrawlReason
     detail: str
     retry_after_seconds: float | None = None
+    gone: bool = False
+    """Whether the shop says that this page, and this page alone, is no more."""
 
 
 Verdict = Accept | Retry | Redirect | Stop
@@ -112,7 +115,7 @@ def judge_answer(answer: Answer, politeness: Politeness, now: datetime) -> Verdi
         return Stop(CrawlReason.SERVER_ERROR, f"{answer.url} answered {status}")
     if status == 200 or (status == _NOT_MODIFIED and answer.conditional):
         return Accept()
-    return Stop(CrawlReason.REFUSED, f"{answer.url} answered {status}")
+    return Stop(CrawlReason.REFUSED, f"{answer.url} answered {status}", gone=status in _GONE_STATUSES)
 
 
 def judge_failure(reason: CrawlReason, detail: str, attempt: int, politeness: Politeness) -> Retry | Stop:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from skatestock.crawl.completeness import EarlierCounts
 from skatestock.eventlog.port import Message
+from skatestock.evidence.model import PageSeen
 
 
 class Publisher(Protocol):
@@ -41,6 +42,13 @@ class SpacingGate(Protocol):
 
     async def hold(self, host: str, seconds: float) -> None:
         """Let nobody ask the host for so long from now; never shortens a longer hold."""
+
+
+class EvidenceKeeper(Protocol):
+    """Keeps the bodies behind what one crawl sees."""
+
+    async def keep(self, body: bytes, seen: PageSeen) -> str | None:
+        """Keep a page's body and return its key; None where it could not be kept, which stops no crawl."""
 
 
 class LeaseGuard(Protocol):

@@ -15,7 +15,14 @@ from skatestock.crawl.fetching import crawling_reactor, open_fetcher
 from skatestock.crawl.filter import UnchangedFilter
 from skatestock.crawl.middlewares import Manners
 from skatestock.crawl.politeness import Politeness
-from skatestock.crawl.ports import LastFingerprints, LeaseGuard, ListingCounts, Publisher, SpacingGate
+from skatestock.crawl.ports import (
+    EvidenceKeeper,
+    LastFingerprints,
+    LeaseGuard,
+    ListingCounts,
+    Publisher,
+    SpacingGate,
+)
 from skatestock.crawl.reasons import CrawlReason
 from skatestock.crawl.shops import Shop
 from skatestock.crawl.walk import CrawlOutcome, Encode, ShopCrawl, judge_error
@@ -63,6 +70,8 @@ class CrawlPorts(msgspec.Struct, frozen=True, kw_only=True):
     spacing_gate: SpacingGate
     cache: Redis | None = None
     """A client of Valkey that returns bytes, as `connect_cache` makes it; None where there is none."""
+    evidence: EvidenceKeeper | None = None
+    """Keeps the bodies of one crawl; None keeps none."""
     encode: Encode = encode
     """Where a schema registry gives out the ids, its codec's."""
 
@@ -152,6 +161,7 @@ async def _begin(request: CrawlRequest, ports: CrawlPorts, clock: Clock) -> Shop
         unchanged=unchanged,
         publisher=ports.publisher,
         encode=ports.encode,
+        evidence=ports.evidence,
         lease=request.lease,
         clock=clock,
         after=request.after,

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from skatestock.crawl.errors import ShopsFileError
+from skatestock.crawl.platforms.recipe_model import Recipe, RecipeError, check_recipe
 from skatestock.crawl.politeness import ROBOTS_AGENT
 from skatestock.vocabulary.errors import InvalidValueError
 from skatestock.vocabulary.identifiers import check_slug
@@ -17,6 +18,15 @@ from skatestock.vocabulary.money import check_currency
 from skatestock.vocabulary.titles import TitleHabit
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
+
+_Path = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^/[^\s?#]*$")]
+# The keys that belong to one platform, and whether it needs them.
+_PLATFORM_KEYS = {
+    "store_path": ("squarespace", True),
+    "sitemap_path": ("schema-org", False),
+    "product_paths": ("schema-org", True),
+    "recipe": ("recipe", True),
+}
 
 
 class Shop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +39,15 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     url: _Text
     """Where the shop begins, without a final slash."""
     currency: _Text
-    platform: Literal["shopify"]
+    platform: Literal["shopify", "woocommerce", "squarespace", "schema-org", "recipe"]
+    store_path: _Path | None = None
+    """Where on a Squarespace site the store lies."""
+    sitemap_path: _Path = "/sitemap.xml"
+    """The sitemap that names a schema.org shop's products."""
+    product_paths: tuple[_Path, ...] = ()
+    """How the paths of a schema.org shop's product pages begin."""
+    recipe: Recipe | None = None
+    """How to read a shop on no platform that we know."""
     title_habit: TitleHabit
     vendor_is_shop: tuple[_Text, ...] = ()
     """The names in the vendor field that mean the shop itself and so name no brand."""
@@ -108,12 +126,27 @@ def _parse_shop(table: Any, place: int, file: str) -> Shop:
         shop = msgspec.convert(table, Shop)
     except msgspec.ValidationError as error:
         raise ShopsFileError(f"{where}: {_explain(error)}") from error
+    _check_platform_keys(table, shop, where)
     for key, check in (("slug", check_slug), ("url", _check_url), ("currency", check_currency)):
         try:
             check(getattr(shop, key))
         except InvalidValueError as error:
             raise ShopsFileError(f"{where}: key {key!r}: {error}") from error
     return msgspec.structs.replace(shop, url=_check_url(shop.url))
+
+
+def _check_platform_keys(table: Any, shop: Shop, where: str) -> None:
+    for key, (platform, _) in _PLATFORM_KEYS.items():
+        if key in table and shop.platform != platform:
+            raise ShopsFileError(f"{where}: key {key!r}: only for shops on the platform {platform!r}")
+    for key, (platform, needed) in _PLATFORM_KEYS.items():
+        if needed and shop.platform == platform and not table.get(key):
+            raise ShopsFileError(f"{where}: key {key!r}: a shop on {platform!r} needs it")
+    if shop.recipe is not None:
+        try:
+            check_recipe(shop.recipe)
+        except RecipeError as error:
+            raise ShopsFileError(f"{where}: {error}") from error
 
 
 def _explain(error: msgspec.ValidationError) -> str:

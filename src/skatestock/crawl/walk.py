@@ -17,7 +17,7 @@ from skatestock.crawl.observing import ParsedPage, Sighting
 from skatestock.crawl.platforms.port import Body, PageRequest, Walk
 from skatestock.crawl.platforms.registry import open_platform
 from skatestock.crawl.politeness import Politeness, retry_not_before
-from skatestock.crawl.ports import LeaseGuard, ListingCounts, Publisher
+from skatestock.crawl.ports import EvidenceKeeper, LeaseGuard, ListingCounts, Publisher
 from skatestock.crawl.reasons import CrawlReason
 from skatestock.crawl.shops import Shop
 from skatestock.eventlog.port import Message
@@ -25,6 +25,7 @@ from skatestock.events.codec import encode, event_name
 from skatestock.events.identity import crawl_event_id
 from skatestock.events.model import MAX_REJECTED, CrawlCompleted, Event, ListingObserved, RejectedObservation
 from skatestock.events.size import MAX_LISTING_IDS_BYTES, choose_rejected, measure_text
+from skatestock.evidence.model import PageSeen
 from skatestock.telemetry.metrics import CRAWL_LISTINGS, CRAWL_PAGES, CRAWLS_COMPLETED
 from skatestock.vocabulary.text import clean_text
 from skatestock.vocabulary.time import Clock
@@ -71,6 +72,7 @@ class ShopCrawl:
         unchanged: UnchangedFilter,
         publisher: Publisher,
         encode: Encode = encode,
+        evidence: EvidenceKeeper | None = None,
         lease: LeaseGuard | None,
         clock: Clock,
         after: datetime | None,
@@ -80,6 +82,8 @@ class ShopCrawl:
         self._filter = unchanged
         self._publisher = publisher
         self._encode = encode
+        self._evidence = evidence
+        self._walks = 0
         self._lease = lease
         self._clock = clock
         # Two states of a listing must not share a second: consumers take the later one for a repetition.
@@ -141,6 +145,7 @@ class ShopCrawl:
         """Walk through the shop once; return what shows that its pages moved, or None."""
         platform = open_platform(self._shop, politeness)
         walk = platform.open_walk()
+        self._walks += 1
         pending = deque(walk.first_requests())
         self._unidentified = 0
         while pending:
@@ -183,12 +188,36 @@ class ShopCrawl:
             CRAWL_LISTINGS.labels(self._shop.slug, "unchanged").inc(len(page.listing_ids))
             return page
         now = self._tell_time()
-        sighting = Sighting(shop=self._shop, crawl_id=self._crawl_id, observed_at=now, page=request.number)
+        sighting = Sighting(
+            shop=self._shop,
+            crawl_id=self._crawl_id,
+            observed_at=now,
+            page=request.number,
+            # Before it is read: of a page that cannot be read there must be something to look at.
+            evidence=await self._keep(walk, request, answer, now),
+        )
         page = walk.read_page(request, Body(body=answer.body, headers=answer.headers), sighting)
         self._count_page(page)
         to_keep = None if request.memory is None else to_known_page(page, answer.tag, reading, now)
         await self._publish_changed(page.observations, request.memory or 0, to_keep)
         return page
+
+    async def _keep(
+        self, walk: Walk, request: PageRequest, answer: Fetched, observed_at: datetime
+    ) -> str | None:
+        if self._evidence is None:
+            return None
+        seen = PageSeen(
+            walk=self._walks,
+            number=request.number,
+            kind=request.kind,
+            url=request.url,
+            headers=answer.headers,
+            observed_at=observed_at,
+            parser=walk.parser,
+            parser_version=walk.parser_version,
+        )
+        return await self._evidence.keep(answer.body, seen)
 
     async def _find_known(self, request: PageRequest, reading: str) -> KnownPage | None:
         if request.memory is None:

@@ -11,7 +11,13 @@ from skatestock.replica.errors import ControlInputError
 from skatestock.replica.model import SHOP_SLUGS
 
 EVERY_SHOP = "*"
-CATALOGUE_PATHS = ("/products.json", "/collections/*/products.json")
+CATALOGUE_PATHS = (
+    "/products.json",
+    "/collections/*/products.json",
+    "/wp-json/wc/store/v1/products",
+    "/store",
+    "/catalogue",
+)
 _ROBOTS = ("/robots.txt",)
 
 

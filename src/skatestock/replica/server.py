@@ -12,6 +12,7 @@ from skatestock.replica.clock import ReplicaClock
 from skatestock.replica.control import ControlFace
 from skatestock.replica.errors import ReplicaError
 from skatestock.replica.faults import Fault, FaultBoard
+from skatestock.replica.platform_faces import routes_of
 from skatestock.replica.reply import Reply, Request
 from skatestock.replica.shop_face import ShopFace
 from skatestock.replica.truth_file import TruthFile
@@ -33,7 +34,8 @@ class ReplicaServers:
     """Serves a world; an async context manager, and the in-process hand on its clock, faults and log.
 
     With a base port, the control API is on it and the shops follow in their order; without one the kernel
-    chooses. Everything runs in the calling event loop.
+    chooses. `platforms` names the platform that a shop plays, for those that are not on Shopify. Everything
+    runs in the calling event loop.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ReplicaServers:
         base_port: int | None = None,
         truth_file: Path | None = None,
         clock_file: Path | None = None,
+        platforms: Mapping[str, str] | None = None,
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
             raise ReplicaError(f"a replica serves on loopback only, not on {host}")
@@ -51,6 +54,7 @@ class ReplicaServers:
         self.clock = ReplicaClock(world, clock_file)
         self.board = FaultBoard()
         self.log = AccessLog()
+        self._routes = {shop: routes_of(platform) for shop, platform in (platforms or {}).items()}
         self._host = host
         self._base_port = base_port
         self._truth_file = None if truth_file is None else TruthFile(truth_file, world)
@@ -112,7 +116,7 @@ class ReplicaServers:
         self._ticking = asyncio.create_task(self._tick())
 
     async def _open_shop(self, shop: str, place: int) -> str:
-        face = ShopFace(self.world, self.clock, self.board, shop, origin="")
+        face = ShopFace(self.world, self.clock, self.board, shop, origin="", routes=self._routes.get(shop))
 
         def handle(request: Request) -> Reply:
             reply = face.answer(request)

@@ -40,12 +40,22 @@ from skatestock.replica.world import World
 
 Faults = Sequence[Fault]
 Route = Callable[["ShopFace", Request, str, Faults], Reply]
+Routes = Sequence[tuple[re.Pattern[str], Route]]
 
 
 class ShopFace:
     """Answers requests as one shop of the world does."""
 
-    def __init__(self, world: World, clock: ReplicaClock, board: FaultBoard, shop: str, origin: str) -> None:
+    def __init__(
+        self,
+        world: World,
+        clock: ReplicaClock,
+        board: FaultBoard,
+        shop: str,
+        origin: str,
+        routes: Routes | None = None,
+    ) -> None:
+        self._routes = SHOPIFY_ROUTES if routes is None else routes
         self.world = world
         self.clock = clock
         self.shop = shop
@@ -78,7 +88,7 @@ class ShopFace:
 
     def _route(self, request: Request, faults: Faults) -> Reply:
         path = request.path
-        for pattern, route in _ROUTES:
+        for pattern, route in self._routes:
             if found := pattern.fullmatch(path):
                 return route(self, request, found[1] if pattern.groups else "", faults)
         return self.not_found()
@@ -181,21 +191,29 @@ def _serve_password(face: ShopFace, request: Request, _: str, faults: Faults) ->
     return Reply(200, write_password_page(face.shop).encode(), HTML)
 
 
-_ROUTES: list[tuple[re.Pattern[str], Route]] = [
-    (re.compile(pattern), route)
-    for pattern, route in (
+def _compile(*routes: tuple[str, Route]) -> Routes:
+    return [(re.compile(pattern), route) for pattern, route in routes]
+
+
+COMMON_ROUTES = _compile(
+    (r"/robots\.txt", _serve_robots),
+    (r"/sitemap\.xml", _serve_sitemap_index),
+    (r"/sitemap_products_1\.xml", _serve_products_sitemap),
+    (r"/sitemap_(pages|collections)_1\.xml", _serve_other_sitemap),
+    (r"/password", _serve_password),
+    (r"/", _serve_home),
+)
+"""What a shop of any platform answers."""
+
+SHOPIFY_ROUTES = [
+    *_compile(
         (r"/products\.json", _serve_catalogue),
         (r"/collections/([^/]+)/products\.json", _serve_collection),
         (r"/collections\.json", _serve_collections),
-        (r"/robots\.txt", _serve_robots),
-        (r"/sitemap\.xml", _serve_sitemap_index),
-        (r"/sitemap_products_1\.xml", _serve_products_sitemap),
-        (r"/sitemap_(pages|collections)_1\.xml", _serve_other_sitemap),
         (r"/products/([^/]+)\.json", _serve_single),
         (r"/products/([^/]+)\.js", _serve_cents),
         (r"/products/([^/]+)", _serve_product_page),
         (r"/collections/([^/]+)", _serve_collection_page),
-        (r"/password", _serve_password),
-        (r"/", _serve_home),
-    )
+    ),
+    *COMMON_ROUTES,
 ]
