@@ -12,7 +12,7 @@ DATA   ?= .skatestock
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-kafka run test test-kills test-kafka-kills test-fuzz check fmt lint types contracts bench migration lock clean
+.PHONY: help setup setup-ci demo demo-kafka run test test-kills test-kafka-kills test-fuzz check fmt lint types contracts bench migration lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ $(STAMP): $(DEV) pyproject.toml | $(UV)
 	@touch $@
 
 setup: $(STAMP) ## Create the environment with every locked dependency
+
+setup-ci: $(STAMP) ## Add what only continuous integration tests against
+	@$(UV) pip install --quiet --no-deps --require-hashes --python $(BIN)/python -r requirements/ci.txt
 
 demo: $(STAMP) ## Run five replica shops through the whole platform, with a week of history
 	@$(BIN)/skatestock demo --data $(DATA)/demo
@@ -90,6 +93,8 @@ lock: | $(UV) ## Resolve the requirement files anew, with hashes, for every plat
 	    pyproject.toml --output-file requirements/runtime.txt $(LOCKFLAGS)
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --extra embedded --extra kafka --group dev \
 	    pyproject.toml --constraint requirements/runtime.txt --output-file $(DEV) $(LOCKFLAGS)
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    requirements/ci.in --output-file requirements/ci.txt $(LOCKFLAGS)
 
 clean: ## Remove the environment, the caches and the demo's data; the history of the live shops stays
 	@if [ -x $(BIN)/skatestock ] && [ -d $(DATA)/live ]; then $(BIN)/skatestock down --data $(DATA)/live; fi
