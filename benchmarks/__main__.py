@@ -11,9 +11,14 @@ from benchmarks.figures import RESULTS, Report, format_table
 
 BENCHMARKS: Mapping[str, str] = {
     "page": "a page of 250 products to observations, against the bare JSON decode",
+    "parsing": "one page of each platform to observations, against the bare decode or tree",
     "ingest": "rows written by ingest, against a raw binary COPY of the same rows",
     "latency": "byte received to price point visible, against bare commits",
+    "kafka": "ingest from Kafka, appends and latency, against bare clients and COPY",
     "crawl": "a whole crawl of 400 listings, against bare fetching of its pages",
+    "redis": "a page check of the unchanged-filter, against a bare HMGET; its hit rate over a week",
+    "bloom": "errors and memory of the filter of never-seen listings, at a million of them",
+    "normalisation": "brand and category as a person reads them, and the time of reading titles",
     "memory": "memory of each process of `skatestock up`, against the bare programs",
 }
 """Every benchmark with what it measures; each is a module of this package with options of its own."""
@@ -62,7 +67,7 @@ def find_report(name: str) -> Report | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the names and run."""
-    listing = "\n".join(f"  {name:<9} {what}" for name, what in BENCHMARKS.items())
+    listing = "\n".join(f"  {name:<13} {what}" for name, what in BENCHMARKS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"Measure SkateStock, each figure beside its limit of the same run.\n\n{listing}",

@@ -18,10 +18,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from statistics import median
+from typing import Protocol
 
 import asyncpg
 import msgspec
@@ -32,7 +33,7 @@ from redis.asyncio import Redis
 
 from skatestock.catalog.commands import ensure_shops
 from skatestock.cli.crawling import KIND, job_of, shop_records
-from skatestock.cli.platform import TOPICS
+from skatestock.cli.event_log import TOPICS
 from skatestock.crawl.completeness import EarlierCounts
 from skatestock.crawl.conditional import Fetched
 from skatestock.crawl.filter import FilterState, UnchangedFilter
@@ -42,15 +43,18 @@ from skatestock.crawl.shops import Shop, get_shop, load_shops
 from skatestock.crawl.walk import ShopCrawl
 from skatestock.database.pool import Pool, connect, create_pool
 from skatestock.database.transactions import transaction
-from skatestock.eventlog.port import Message
+from skatestock.eventlog.dead_letters import AppendsWithin
+from skatestock.eventlog.measured import measure_log
+from skatestock.eventlog.port import EventLog, Message
 from skatestock.eventlog.postgres import PostgresEventLog
+from skatestock.events.codec import Codec
 from skatestock.ingest.consumer import GROUP, TOPIC
-from skatestock.jobs.commands import check_lease, claim_due_job, ensure_jobs
+from skatestock.jobs.commands import claim_due_job, ensure_jobs, note_progress
 from skatestock.jobs.model import Lease
 from skatestock.replica.model import Listing
 from skatestock.replica.shopify import render_page
 from skatestock.replica.world import World
-from skatestock.vocabulary.time import to_whole_seconds, utc_now
+from skatestock.vocabulary.time import format_moment, to_whole_seconds, utc_now
 
 WHAT = "byte received to price point visible, one changed listing on a page of 250"
 PRODUCTS = 250
@@ -86,7 +90,7 @@ class Sample(msgspec.Struct, frozen=True):
 class TimedPublisher:
     """Appends under a lease, as the crawl process does, and notes when it was asked and when it was done."""
 
-    def __init__(self, pool: Pool, log: PostgresEventLog, lease: Lease) -> None:
+    def __init__(self, pool: Pool, log: EventLog, lease: Lease) -> None:
         self._pool = pool
         self._log = log
         self._lease = lease
@@ -96,10 +100,16 @@ class TimedPublisher:
     async def publish(self, messages: Sequence[Message]) -> None:
         """Append the messages; see `Publisher`."""
         self.asked_at = time.perf_counter()
-        async with transaction(self._pool) as connection:
-            await check_lease(connection, self._lease)
-            await self._log.append_within(connection, TOPIC, messages)
+        await self._append(messages)
         self.done_at = time.perf_counter()
+
+    async def _append(self, messages: Sequence[Message]) -> None:
+        async with transaction(self._pool) as connection:
+            await note_progress(connection, self._lease, {"appended_at": format_moment(utc_now())})
+            if isinstance(self._log, AppendsWithin):
+                await self._log.append_within(connection, TOPIC, messages)
+                return
+        await self._log.append(TOPIC, messages)
 
 
 class NoPast:
@@ -144,6 +154,13 @@ class Page:
         return str(offer.offer_id), offer.price_minor
 
 
+class Limit(Protocol):
+    """What is measured after every sample."""
+
+    async def measure(self, body: bytes, value: bytes) -> float:
+        """Return the seconds of the least that has to be done for a page and one message of it."""
+
+
 class Limits:
     """The bare server beside ours: its own table, its own channel, two connections."""
 
@@ -173,12 +190,14 @@ class Limits:
 class Bench:
     """Crawls of one shop, one after another, on running servers."""
 
-    def __init__(self, shop: Shop, pool: Pool, log: PostgresEventLog, cache: Redis, lease: Lease) -> None:
+    def __init__(
+        self, shop: Shop, log: EventLog, codec: Codec, cache: Redis, publisher: TimedPublisher
+    ) -> None:
         self._shop = shop
-        self._pool = pool
         self._log = log
+        self._codec = codec
         self._cache = cache
-        self.publisher = TimedPublisher(pool, log, lease)
+        self.publisher = publisher
         self._filter_state: FilterState | None = None
         # Each crawl sees the shop a minute after the last: two states must not share a second.
         self._now = to_whole_seconds(utc_now()) - timedelta(hours=12)
@@ -199,6 +218,7 @@ class Bench:
             crawl_id,
             unchanged=unchanged,
             publisher=self.publisher,
+            encode=self._codec.encode,
             lease=None,
             clock=lambda: self._now,
             after=None,
@@ -242,7 +262,7 @@ async def wait_visible(reader: asyncpg.Connection, offer: int, at: datetime, pri
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def take_samples(bench: Bench, reader: asyncpg.Connection, limits: Limits, count: int) -> list[Sample]:
+async def take_samples(bench: Bench, reader: asyncpg.Connection, limits: Limit, count: int) -> list[Sample]:
     """Crawl the shop for the first time, warm up, and take the samples."""
     page = Page()
     crawl = await bench.begin()
@@ -268,12 +288,12 @@ async def take_samples(bench: Bench, reader: asyncpg.Connection, limits: Limits,
 
 
 @asynccontextmanager
-async def run_ingest_process(servers: Servers) -> AsyncGenerator[None]:
-    """Run `skatestock ingest` beside us, as `skatestock up` does."""
+async def run_ingest_process(servers: Servers, more: Mapping[str, str] | None = None) -> AsyncGenerator[None]:
+    """Run `skatestock ingest` beside us, as `skatestock up` does; `more` are further settings."""
     with (servers.folder / "ingest.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "skatestock", "ingest"],
-            env={**os.environ, **servers.environ},
+            env={**os.environ, **servers.environ, **(more or {})},
             stdout=log,
             stderr=log,
         )
@@ -286,12 +306,24 @@ async def run_ingest_process(servers: Servers) -> AsyncGenerator[None]:
             await asyncio.to_thread(process.wait, 30)
 
 
+OpenLog = Callable[[Pool], AbstractAsyncContextManager[tuple[EventLog, Codec]]]
+
+
 @asynccontextmanager
-async def open_bench(servers: Servers) -> AsyncGenerator[Bench]:
+async def open_tables(pool: Pool) -> AsyncGenerator[tuple[EventLog, Codec]]:
+    """Open the log in PostgreSQL's tables."""
+    log = measure_log(PostgresEventLog(pool, topics=TOPICS))
+    try:
+        yield log, Codec()
+    finally:
+        await log.close()
+
+
+@asynccontextmanager
+async def open_bench(servers: Servers, open_log: OpenLog = open_tables) -> AsyncGenerator[Bench]:
     """Connect to the servers with a lease on the shop's crawl."""
     shop = get_shop(load_shops(), SHOP)
     pool = await create_pool(servers.postgres.dsn, application_name="bench crawl", max_size=4)
-    log = PostgresEventLog(pool, topics=TOPICS)
     cache = connect_cache(servers.valkey.url)
     try:
         async with transaction(pool) as connection:
@@ -299,10 +331,10 @@ async def open_bench(servers: Servers) -> AsyncGenerator[Bench]:
             await ensure_jobs(connection, KIND, {job_of(SHOP): 1800}, utc_now())
             lease = await claim_due_job(connection, KIND, "bench", utc_now(), 3600, force=True)
         assert lease is not None, "the folder is new, and so is the job"
-        yield Bench(shop, pool, log, cache, lease)
+        async with open_log(pool) as (log, codec):
+            yield Bench(shop, log, codec, cache, TimedPublisher(pool, log, lease))
     finally:
         await cache.aclose()
-        await log.close()
         await pool.close()
 
 

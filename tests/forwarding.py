@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 class Forwarder:
     """Passes connections on to a server, as long as it is open."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, port: int = 0) -> None:
         parts = urlsplit(url)
         self._there = (parts.hostname or "", parts.port or 0)
         self._parts = parts
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._port = 0
+        self._port = port
         self.connections = 0
         """How many were made so far."""
 
@@ -58,9 +58,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def forwarded(url: str) -> AsyncGenerator[Forwarder]:
-    """Open a way to the server of an address."""
-    forwarder = Forwarder(url)
+async def forwarded(url: str, port: int = 0) -> AsyncGenerator[Forwarder]:
+    """Open a way to the server of an address, on any free port unless told."""
+    forwarder = Forwarder(url, port)
     await forwarder.open()
     yield forwarder
     await forwarder.cut()

@@ -20,7 +20,8 @@ _HOLD_SECONDS = 0.3
 
 
 def tell(*words: object) -> None:
-    print(*words, flush=True)
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
 
 
 async def main(dsn: str, servers: str, topic: str, group: str, name: str) -> None:

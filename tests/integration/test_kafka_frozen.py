@@ -1,4 +1,4 @@
-"""Consumers in processes of their own, frozen in the middle of a batch for longer than Kafka waits, or killed."""
+"""Consumers in processes of their own: frozen in the middle of a batch for too long, or killed."""
 
 from __future__ import annotations
 

@@ -182,8 +182,8 @@ def producer_config(timeout_seconds: float) -> dict[str, Any]:
         "message.timeout.ms": round(timeout_seconds * 1000),
         "message.max.bytes": MAX_BATCH_BYTES,
         "topic.metadata.propagation.max.ms": round(min(timeout_seconds, 5.0) * 1000),
-        # appends come with all their messages at once: waiting for more gains little
-        "linger.ms": 2,
+        # an append hands over all its messages at once: whoever waits longer for more only answers later
+        "linger.ms": 0.5,
         "compression.type": "zstd",
         "batch.size": 1_000_000,
         "queue.buffering.max.kbytes": 128 * 1024,
