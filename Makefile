@@ -9,7 +9,7 @@ UV     := $(shell command -v uv 2>/dev/null || echo $(TOOLS)/bin/uv)
 DEV    := requirements/dev.txt
 STAMP  := $(VENV)/.installed
 DATA   ?= .skatestock
-WORKERS ?= 2
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-ci demo demo-kafka run test test-kills test-kafka-kills test-fuzz check fmt lint types contracts bench migration lock clean

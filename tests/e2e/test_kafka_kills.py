@@ -50,7 +50,7 @@ _WATCH_OFFSETS = """
 _STEPS = "SELECT partition, before, after, owner_before, owner_after FROM watched_offsets ORDER BY n"
 _STORED = "SELECT partition, next_offset FROM consumer_offsets WHERE log <> 'tables'"
 
-pytestmark = [pytest.mark.xdist_group("kafka"), pytest.mark.kafka_kills]
+pytestmark = [pytest.mark.xdist_group("kafka-processes"), pytest.mark.kafka_kills]
 
 
 @pytest.mark.timeout(7200)

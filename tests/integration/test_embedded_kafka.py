@@ -24,7 +24,7 @@ from skatestock.embedded.jars import get_bundle
 from skatestock.embedded.kafka import EmbeddedKafka, Listener
 from skatestock.embedded.kafka_wire import fetch_cluster
 
-pytestmark = pytest.mark.xdist_group("kafka")
+pytestmark = pytest.mark.xdist_group("kafka-processes")
 
 PASSWORD = "of the broker's user"
 # Nobody listens there: a client is only told of it.

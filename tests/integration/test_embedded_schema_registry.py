@@ -21,7 +21,7 @@ from skatestock.embedded.kafka_wire import fetch_cluster
 from skatestock.embedded.schema_registry import EmbeddedSchemaRegistry
 from skatestock.embedded.supervisor import Supervisor
 
-pytestmark = pytest.mark.xdist_group("kafka")
+pytestmark = pytest.mark.xdist_group("kafka-processes")
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -17,7 +17,7 @@ from skatestock.embedded.kafka import EmbeddedKafka, Listener
 from skatestock.eventlog.kafka import KafkaConsumer, KafkaEventLog, KafkaServers
 from skatestock.eventlog.port import Batch, Connection
 
-pytestmark = pytest.mark.xdist_group("kafka")
+pytestmark = pytest.mark.xdist_group("kafka-processes")
 
 
 class Way(NamedTuple):

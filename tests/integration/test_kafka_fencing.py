@@ -278,7 +278,7 @@ class Campaign:
 
 @given(steps=STEPS)
 @settings(
-    max_examples=12,
+    max_examples=6,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -16,7 +16,7 @@ from tests.kafka_scene import SESSION_SECONDS, KafkaScene, assert_once_in_order,
 
 from skatestock.eventlog.port import Position
 
-pytestmark = [pytest.mark.xdist_group("kafka"), pytest.mark.kills]
+pytestmark = [pytest.mark.xdist_group("kafka-processes"), pytest.mark.kills]
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -17,7 +17,7 @@ import skatestock
 from skatestock.eventlog.schema_registry import SchemaRegistry
 from skatestock.events.versions import EVENTS
 
-pytestmark = pytest.mark.xdist_group("kafka")
+pytestmark = pytest.mark.xdist_group("kafka-processes")
 
 PACKAGE = Path(skatestock.__file__).parent
 LISTING = "skatestock.events.ListingObserved"
@@ -49,15 +49,14 @@ class Installation:
         }
 
     def change(self, before: str, after: str, *, release: bool) -> None:
-        """Edit the schema of ListingObserved, and release it as version 2."""
+        """Edit the schema of ListingObserved, and release it with the next number."""
         schema = self.package / "events" / "schemas" / "ListingObserved.avsc"
         text = schema.read_text("utf-8")
         assert text.count(before) == 1
         schema.write_text(text.replace(before, after), "utf-8")
         if release:
-            shutil.copy(
-                schema, self.package / "events" / "schemas" / "history" / "ListingObserved" / "2.avsc"
-            )
+            history = self.package / "events" / "schemas" / "history" / "ListingObserved"
+            shutil.copy(schema, history / f"{len(list(history.iterdir())) + 1}.avsc")
 
     async def run(self, *words: str, **environment: str) -> Said:
         process = await asyncio.create_subprocess_exec(
@@ -182,7 +181,7 @@ async def test_a_subject_with_another_rule_is_a_fault_until_it_is_registered_aga
 async def test_without_a_registry_the_fixed_ids_are_listed(installation: Installation) -> None:
     del installation.environment["SKATESTOCK_SCHEMA_REGISTRY_URL"]
     assert await rows_of(installation) == [
-        {"event": "ListingObserved", "version": 1, "id": 1},
+        {"event": "ListingObserved", "version": 2, "id": 101},
         {"event": "CrawlCompleted", "version": 1, "id": 2},
     ]
     assert (await installation.run("check")).code == 0
