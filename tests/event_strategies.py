@@ -62,6 +62,8 @@ listings = st.builds(
     parser=identifiers,
     parser_version=st.integers(1, 2**31 - 1),
     fingerprint=st.binary(min_size=32, max_size=32),
+    evidence=st.none()
+    | st.builds("2026-03-01/{}".format, st.binary(min_size=32, max_size=32).map(bytes.hex)),
 )
 
 rejects = st.builds(

@@ -40,13 +40,14 @@ START_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the package's next version: observations have a season, released as schema 2."""
+    """Make the package's next version: observations have a season, released with the next number."""
     source = tmp_path_factory.mktemp("newer")
     package = source / "skatestock"
     shutil.copytree(OLD / "skatestock", package)
     schema = package / "events" / "schemas" / "ListingObserved.avsc"
     edit(schema, '    {"name": "handle",', f'    {SEASON}\n    {{"name": "handle",')
-    shutil.copy(schema, package / "events" / "schemas" / "history" / "ListingObserved" / "2.avsc")
+    history = package / "events" / "schemas" / "history" / "ListingObserved"
+    shutil.copy(schema, history / f"{len(list(history.iterdir())) + 1}.avsc")
     edit(
         package / "events" / "model.py",
         "    handle: str\n",

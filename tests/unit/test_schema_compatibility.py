@@ -152,6 +152,11 @@ def test_what_was_released_never_changes() -> None:
 def folder(tmp_path: Path) -> Path:
     copy = tmp_path / "schemas"
     shutil.copytree(str(versions.SCHEMAS), copy)
+    # As on the day of the first release, so that the next version is the second.
+    first, *later = sorted((copy / "history" / "ListingObserved").iterdir())
+    shutil.copy(first, copy / "ListingObserved.avsc")
+    for version in later:
+        version.unlink()
     return copy
 
 

@@ -48,6 +48,8 @@ class ListingObserved(msgspec.Struct, frozen=True, kw_only=True):
     parser: str
     parser_version: int
     fingerprint: bytes
+    evidence: str | None = None
+    """The key of the page's body among the evidence, for as long as that is kept; null where it was not."""
 
 
 class RejectedObservation(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,6 +62,8 @@ def _check_listing(event: ListingObserved, now: datetime | None) -> None:
     check_currency(event.currency)
     _check_moment("observed_at", event.observed_at, now)
     _check_identifiers((event.event_id, event.crawl_id, event.listing_id, event.parser))
+    if event.evidence is not None:
+        _check_identifiers((event.evidence,))
     _check_texts((event.title, event.name), MAX_TITLE_LENGTH)
     _check_texts((event.url, event.image_url or "-"), MAX_URL_LENGTH)
     labels = (event.vendor, event.brand, event.colourway, event.product_type)

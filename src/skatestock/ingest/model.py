@@ -13,6 +13,7 @@ from skatestock.catalog.model import (
     Hold,
     ListingState,
     ListingWords,
+    Observation,
     OfferState,
     RejectedRow,
     ShopState,
@@ -27,6 +28,7 @@ from skatestock.ingest.pricing import (
     observe_offer,
     open_offer,
     restore_offer,
+    retract_observation,
 )
 
 
@@ -68,6 +70,8 @@ def _apply_observation(shop: ShopState, event: ListingObserved, *, replayed: boo
     if listing is None:
         _open_listing(shop, event)
         return Outcome.APPLIED
+    if _is_reread(listing, event):
+        return _read_anew(shop, listing, event)
     # Crawls that came after a replayed observation, and found its listing unchanged, meant just what it says.
     unseen = not replayed and (event.observed_at < listing.seen_at or _is_superseded(shop, event.observed_at))
     if unseen or _is_late(listing, event.observed_at):
@@ -94,7 +98,7 @@ def _open_listing(shop: ShopState, event: ListingObserved) -> None:
     at, crawl_id = event.observed_at, event.crawl_id
     listing = ListingState(0, event.listing_id, 0, event.currency, at, at, first_seen_at=at)
     listing.words = _read_words(event)
-    listing.sighting = Sighting(event.fingerprint, event.parser, event.parser_version)
+    _note_sighting(listing, event)
     offers = listing.offers
     for position, seen in enumerate(event.offers):
         offers[seen.offer_id] = open_offer(seen, position, at, crawl_id)
@@ -124,15 +128,51 @@ def _observe_listing(shop: ShopState, listing: ListingState, event: ListingObser
     return Outcome.APPLIED if changed or listing.words_changed else Outcome.UNCHANGED
 
 
+# ---------------------------------------------------------------- observations read anew
+
+
+def _is_reread(listing: ListingState, event: ListingObserved) -> bool:
+    """Tell whether this is the last observation of a listing, as a newer version of its parser reads it."""
+    return (
+        event.observed_at == listing.observed_at
+        and event.parser == listing.parser
+        and event.parser_version > listing.parser_version
+    )
+
+
+def _read_anew(shop: ShopState, listing: ListingState, event: ListingObserved) -> Outcome:
+    """Put another reading of a listing's last observation in the place of the first."""
+    at = event.observed_at
+    if listing.delisted_at is not None or any(offer.since_at > at for offer in listing.offers.values()):
+        # What has happened since began with the first reading.
+        return Outcome.LATE
+    for offer in listing.offers.values():
+        retract_observation(offer, at)
+    _observe_listing(shop, listing, event)
+    return Outcome.APPLIED
+
+
 def _refresh_listing(listing: ListingState, event: ListingObserved) -> None:
     words = _read_words(event)
     if words != listing.words:
         listing.words = words
         listing.words_changed = True
-    listing.sighting = Sighting(event.fingerprint, event.parser, event.parser_version)
+    _note_sighting(listing, event)
     listing.observed_at = event.observed_at
     listing.seen_at = max(listing.seen_at, event.observed_at)
     listing.delisted_at = None
+
+
+def _note_sighting(listing: ListingState, event: ListingObserved) -> None:
+    at = event.observed_at
+    first = listing.observations.get(at)
+    # Of a moment that this batch has brought, there is nothing stored yet that could be replaced.
+    is_reread = _is_reread(listing, event) if first is None else first.is_reread
+    listing.sighting = Sighting(event.fingerprint, event.parser, event.parser_version)
+    listing.observations[at] = Observation(
+        at, event.crawl_id, event.parser, event.parser_version, event.evidence, is_reread
+    )
+    listing.parser, listing.parser_version = event.parser, event.parser_version
 
 
 def _read_words(event: ListingObserved) -> ListingWords:

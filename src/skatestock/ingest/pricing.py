@@ -85,6 +85,28 @@ def restore_offer(offer: OfferState, moment: datetime, crawl_id: str) -> None:
         offer.put_point(moment, [Change.BACK], crawl_id)
 
 
+def retract_observation(offer: OfferState, observed_at: datetime) -> None:
+    """Bring an offer back to how it stood before what it was observed to be at its latest moment.
+
+    One that was first seen then is left without price and history, as if it had been announced only.
+    """
+    if offer.hold is not None and offer.hold.held_at == observed_at:
+        discard_hold(offer)
+    if offer.since_at != observed_at:
+        return
+    offer.state_changed = True
+    if offer.points and offer.points[-1].observed_at == observed_at:
+        retracted = offer.points.pop()
+        offer.retracted += [retracted] if retracted.stored else []
+    before = offer.points[-1] if offer.points else None
+    if before is None:
+        offer.price_minor = offer.compare_at_minor = None
+        offer.availability = _UNKNOWN
+        return
+    offer.price_minor, offer.compare_at_minor = before.price_minor, before.compare_at_minor
+    offer.availability, offer.since_at = before.availability, before.observed_at
+
+
 def confirm_hold(offer: OfferState, hold: Hold) -> None:
     """Believe a held price from the moment it was first observed, in every price point since."""
     offer.hold = None

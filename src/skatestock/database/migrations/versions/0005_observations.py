@@ -1,0 +1,14 @@
+"""Where each price point is from: the observations that were applied."""
+
+from skatestock.database.migrations.sql import refuse_downgrade as downgrade
+from skatestock.database.migrations.sql import run_sql_beside
+
+__all__ = ["downgrade", "upgrade"]
+
+revision = "0005"
+down_revision: str | None = "0004"
+
+
+def upgrade() -> None:
+    """Run the .sql file of the same name."""
+    run_sql_beside(__file__)
