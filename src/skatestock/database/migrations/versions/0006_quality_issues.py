@@ -1,0 +1,14 @@
+"""What is wrong with the data of a shop, as the last check of it found."""
+
+from skatestock.database.migrations.sql import refuse_downgrade as downgrade
+from skatestock.database.migrations.sql import run_sql_beside
+
+__all__ = ["downgrade", "upgrade"]
+
+revision = "0006"
+down_revision: str | None = "0005"
+
+
+def upgrade() -> None:
+    """Run the .sql file of the same name."""
+    run_sql_beside(__file__)
