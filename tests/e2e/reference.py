@@ -40,6 +40,11 @@ class History:
         self._held: tuple[datetime, int, int | None] | None = None
         self._missed = 0
 
+    @property
+    def held_price_minor(self) -> int | None:
+        """Return the price that waits for a second look."""
+        return None if self._held is None else self._held[1]
+
     def miss_listing(self, at: datetime) -> None:
         """A complete crawl did not see the listing."""
         self._missed += 1
@@ -89,8 +94,8 @@ class History:
             self.points.append(point)
 
 
-def expected_points(crawls: Iterable[tuple[datetime, bool, Seen | None]]) -> list[Point]:
-    """Return the price points of one offer.
+def replay(crawls: Iterable[tuple[datetime, bool, Seen | None]]) -> History:
+    """Return what becomes of one offer.
 
     Each crawl is (moment, whether its listing was seen, the offer or None), in order of time. Crawls before
     the offer's first sighting say nothing about it.
@@ -105,4 +110,4 @@ def expected_points(crawls: Iterable[tuple[datetime, bool, Seen | None]]) -> lis
             history.lose(at)
         elif known:
             history.miss_listing(at)
-    return history.points
+    return history

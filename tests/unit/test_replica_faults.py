@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from skatestock.replica.control import read_order
 from skatestock.replica.errors import ControlInputError
-from skatestock.replica.fault_effects import cut_page, render_edited_page, stream_zeros
+from skatestock.replica.fault_effects import cut_page, damage, render_edited_page, stream_zeros
 from skatestock.replica.faults import CATALOGUE_PATHS, FAULT_KINDS, Fault, FaultBoard, FaultKind
 from skatestock.replica.rates import Rates
+from skatestock.replica.reply import Reply
 from skatestock.replica.schemas import ClockOrder, FaultOrder
 from skatestock.replica.world import World
 
@@ -68,6 +69,14 @@ def test_what_cannot_be_set_names_the_field_at_fault() -> None:
     )
     assert set_fields(kind="wrong_charset", parameters={"charset": "ebcdic"}) == "parameters.charset"
     assert set_fields(kind="redirect_off_host", parameters={"location": "a\r\nb: c"}) == "parameters.location"
+
+
+def test_a_fault_cannot_be_set_at_a_shop_that_the_world_does_not_have() -> None:
+    board = FaultBoard(("nj", "plain-plaza"))
+    with pytest.raises(ControlInputError, match="'labor' is not one of: nj, plain-plaza") as caught:
+        board.set_fault(Fault("labor", "bom"))
+    assert caught.value.field == "shop"
+    assert board.set_fault(Fault("plain-plaza", "bom")) in board.faults()
 
 
 def test_parameters_that_are_not_given_are_the_manuals_defaults() -> None:
@@ -214,3 +223,26 @@ def test_a_bomb_is_a_right_gzip_of_so_many_zeros(size: int) -> None:
 
 def test_a_bomb_of_a_gigabyte_is_small_on_the_wire() -> None:
     assert sum(map(len, stream_zeros(2**30))) < 2**21
+
+
+@pytest.mark.parametrize(
+    ("body", "mark"),
+    [(b'[{"name":"A"}]', b'"name":"\xff\xfeA"'), (b"<title>A</title>", b"<title>\xff\xfeA"), (b"{}", b"{}")],
+)
+def test_broken_letters_stand_in_the_first_title_of_every_platform(body: bytes, mark: bytes) -> None:
+    reply = damage(Reply(200, body, "x"), [Fault("labor", "invalid_utf8")])
+    assert mark in reply.body
+
+
+@pytest.mark.parametrize(
+    ("body", "shape", "becomes"),
+    [
+        (b'{"products":[1]}', "list", b"[1]"),
+        (b"[1]", "list", b"[[1]]"),
+        (b'{"items":[]}', "list", b'[{"items":[]}]'),
+        (b"[1]", "null", b"null"),
+    ],
+)
+def test_json_of_another_shape_is_that_for_every_platform(body: bytes, shape: str, becomes: bytes) -> None:
+    reply = damage(Reply(200, body, "x"), [Fault("labor", "unexpected_json", parameters={"shape": shape})])
+    assert reply.body == becomes

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from skatestock.replica.errors import ReplicaError
-from skatestock.replica.model import Listing, TruthRecord
+from skatestock.replica.model import MIXED_SHOP_SLUGS, SHOP_SLUGS, Listing, TruthRecord
 from skatestock.replica.rates import Rates
 from skatestock.replica.truth import OfferKey, OfferState, fold, key_of, shown_listings, write_truth
 from skatestock.replica.world import World
@@ -328,3 +328,29 @@ def test_what_is_no_goods_is_listed_and_never_changes_its_price(month: World) ->
 def test_sizes_are_those_of_skate_goods(month: World) -> None:
     sizes = {offer.options[0] for listing in month.state_at("seasons") for offer in listing.offers}
     assert {"9.5", "8.25", "8.75", "54mm 99a", "149", "XXL", "32", "Default Title"} <= sizes
+
+
+def test_what_happens_in_a_shop_does_not_depend_on_the_others() -> None:
+    later = START_AT + timedelta(days=5)
+    worlds = [World(9, START_AT, 20, shops=shops) for shops in (SHOP_SLUGS, MIXED_SHOP_SLUGS, ("nj",))]
+    for world in worlds:
+        world.advance_to(later)
+    records = [world.truth(shop="nj") for world in worlds]
+    assert records[0] == records[1] == records[2]
+    assert {record.why for record in records[0]} > {"initial"}
+    assert World(9, START_AT, 20).shops == SHOP_SLUGS
+
+
+def test_a_shop_keeps_what_it_ever_showed() -> None:
+    world = World(9, START_AT, 20, shops=("wooden-wave",))
+    first = set(map(id, world.state_at("wooden-wave")))
+    world.advance_to(START_AT + timedelta(days=60))
+    every = set(map(id, world.every_listing("wooden-wave")))
+    assert first <= every
+    assert set(map(id, world.state_at("wooden-wave"))) < every
+
+
+@pytest.mark.parametrize("shops", [(), ("nj", "nj"), ("nj", "zumiez")])
+def test_a_world_has_shops_that_it_knows_each_once(shops: tuple[str, ...]) -> None:
+    with pytest.raises(ReplicaError, match="different ones of seasons"):
+        World(9, START_AT, 20, shops=shops)

@@ -201,6 +201,8 @@ def test_a_price_without_the_number_of_its_digits_is_unreadable(digits: object) 
         (product(prices=prices(currency_code="USD")), "other_currency"),
         (product(prices=prices(currency_code=None)), "other_currency"),
         (variable(variations=[{"id": None}]), "no_offer_id"),
+        (variable(variations=None), "no_offers"),
+        (variable(variations=[]), "no_offers"),
         (variable(prices=prices(price_range={"min_amount": "1"})), "no_price"),
     ],
 )

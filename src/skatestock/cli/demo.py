@@ -1,4 +1,4 @@
-"""`skatestock demo`: the whole platform on five replica shops, with a past."""
+"""`skatestock demo`: the whole platform on replica shops, with a past."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from skatestock.cli.crawling import CrawlWorker, moments_between
-from skatestock.cli.options import Data, Port, settings_from
+from skatestock.cli.mixed_world import derive_mixed_shops
+from skatestock.cli.options import Data, Port, flag, settings_from
 from skatestock.cli.platform import open_platform
 from skatestock.cli.processes import stop_on_signals
 from skatestock.cli.running import (
@@ -30,13 +31,13 @@ from skatestock.cli.running import (
 from skatestock.cli.servers import check_servers, describe_use
 from skatestock.cli.terminal import Terminal
 from skatestock.crawl.session import crawling_reactor
-from skatestock.crawl.shops import Shop, derive_demo_shops, load_shops
+from skatestock.crawl.shops import Shop, load_shops
 from skatestock.database.transactions import retry_transient
 from skatestock.embedded.children import Child
 from skatestock.embedded.data_folder import hold_folder
 from skatestock.embedded.ports import is_free
 from skatestock.replica.client import ReplicaControl
-from skatestock.replica.model import SHOP_SLUGS
+from skatestock.replica.model import MIXED_SHOP_SLUGS, SHOP_SLUGS
 from skatestock.replica.server import serve
 from skatestock.replica.world import World
 from skatestock.settings import PREFIX, Settings
@@ -47,7 +48,8 @@ from skatestock.vocabulary.time import format_moment, parse_moment, utc_now
 DEMO_FOLDER = ".skatestock/demo"
 CRAWL_EVERY_SECONDS = 60
 _LOOK_EVERY_SECONDS = 0.25
-_PORTS_NEEDED = 6
+# One for the control API, and one for each shop that a world can have.
+_PORTS_NEEDED = 1 + len(MIXED_SHOP_SLUGS)
 _FIRST_PORT = 8600
 _LAST_PORT = 9600
 _PROGRESS_FILE = "history.json"
@@ -61,6 +63,13 @@ class WorldPlan(msgspec.Struct, frozen=True, kw_only=True):
     start_at: str
     listings_per_shop: int
     base_port: int
+    mixed: bool = False
+    """Whether there are ten shops over all platforms in place of the five."""
+
+    @property
+    def shops(self) -> tuple[str, ...]:
+        """Name the shops in the order of their ports."""
+        return MIXED_SHOP_SLUGS if self.mixed else SHOP_SLUGS
 
     @property
     def control_url(self) -> str:
@@ -85,9 +94,10 @@ async def demo(
         float, Parameter(help="Hours between two crawls of the past.", validator=Number(gte=0.01, lte=8760))
     ] = 2.0,
     listings: Annotated[
-        int, Parameter(help="Listings of each of the five shops.", validator=Number(gte=1, lte=100_000))
+        int, Parameter(help="Listings of each shop.", validator=Number(gte=1, lte=100_000))
     ] = 400,
     seed: Annotated[int, Parameter(help="Another seed is another world.")] = 1,
+    mixed: Annotated[bool, flag("Ten shops over all platforms: the five, and five invented ones.")] = False,
 ) -> int:
     """Run the whole platform on five replica shops on this machine, with a week of history.
 
@@ -100,13 +110,14 @@ async def demo(
     async with hold_folder(settings.data_folder) as held:
         settings = resolve_port(settings)
         await check_servers(settings)
-        plan = _plan_world(held.folder / _WORLD_FILE, days, listings, seed)
+        plan = _plan_world(held.folder / _WORLD_FILE, days, listings, seed, mixed=mixed)
         shops_file = _write_shops(held.folder, plan)
         extra = _plan_extra(held.folder, plan, step_hours)
         # The shops are on this machine, where no proxy of the environment would find them.
         environ = {f"{PREFIX}SHOPS_FILE": str(shops_file), "no_proxy": "*"}
         children = await plan_children(settings, held, kafka=kafka, extra=extra, environ=environ, demo=True)
-        announce = announce_api(settings, "five replica shops: demo data, crawled for real")
+        number = "ten" if plan.mixed else "five"
+        announce = announce_api(settings, f"{number} replica shops: demo data, crawled for real")
         progress_file = held.folder / _PROGRESS_FILE
         progress_file.unlink(missing_ok=True)
         watch = partial(_show_history, progress_file)
@@ -122,6 +133,7 @@ async def replica(
     start_at: str,
     listings: int,
     follow: Annotated[float | None, Parameter(help="Follow real time at this rate.")] = None,
+    mixed: Annotated[bool, flag("Ten shops over all platforms.")] = False,
 ) -> int:
     """Serve the simulated shops: the process behind `skatestock demo`.
 
@@ -141,7 +153,7 @@ async def replica(
     configure_logging("replica", json=False)
     serving = asyncio.ensure_future(
         serve(
-            World(seed, parse_moment(start_at), listings),
+            World(seed, parse_moment(start_at), listings, shops=MIXED_SHOP_SLUGS if mixed else SHOP_SLUGS),
             base_port=base_port,
             truth_file=folder / "truth.jsonl",
             clock_file=folder / "clock.json",
@@ -224,7 +236,7 @@ def _demo_settings(data: Path | None, port: int | None) -> Settings:
     return settings
 
 
-def _plan_world(file: Path, days: int, listings: int, seed: int) -> WorldPlan:
+def _plan_world(file: Path, days: int, listings: int, seed: int, *, mixed: bool) -> WorldPlan:
     """Read the folder's plan or make one; ports that were taken meanwhile are chosen anew."""
     if file.exists():
         plan = _read_plan(file)
@@ -232,7 +244,13 @@ def _plan_world(file: Path, days: int, listings: int, seed: int) -> WorldPlan:
             plan = msgspec.structs.replace(plan, base_port=_choose_ports())
     else:
         start_at = format_moment(utc_now() - timedelta(days=days))
-        plan = WorldPlan(seed=seed, start_at=start_at, listings_per_shop=listings, base_port=_choose_ports())
+        plan = WorldPlan(
+            seed=seed,
+            start_at=start_at,
+            listings_per_shop=listings,
+            base_port=_choose_ports(),
+            mixed=mixed,
+        )
     file.write_bytes(msgspec.json.encode(plan))
     return plan
 
@@ -246,13 +264,14 @@ def _read_plan(file: Path) -> WorldPlan:
         ) from error
     Terminal().say(
         f"Going on with the world of {escape(str(file.parent))}: {plan.listings_per_shop} listings a shop, "
-        f"seed {plan.seed}, since {plan.start_at}. Another world needs another folder (--data)."
+        f"{len(plan.shops)} shops, seed {plan.seed}, since {plan.start_at}. "
+        "Another world needs another folder (--data)."
     )
     return plan
 
 
 def _choose_ports() -> int:
-    for base in range(_FIRST_PORT, _LAST_PORT, 10):
+    for base in range(_FIRST_PORT, _LAST_PORT, 20):
         if _are_free(base):
             return base
     raise SkateStockError(f"no {_PORTS_NEEDED} free ports in a row between {_FIRST_PORT} and {_LAST_PORT}")
@@ -263,21 +282,14 @@ def _are_free(base: int) -> bool:
 
 
 def _write_shops(folder: Path, plan: WorldPlan) -> Path:
-    """Write the file of the replica shops: the five real ones with their habits, at other addresses."""
-    shops = load_shops()
+    """Write the file of the replica shops: with their habits, at other addresses."""
     urls = {
-        shop.slug: f"http://127.0.0.1:{plan.base_port + 1 + place}"
-        for place, shop in enumerate(_in_order(shops))
+        slug: f"http://127.0.0.1:{plan.base_port + place}" for place, slug in enumerate(plan.shops, start=1)
     }
-    replicas = derive_demo_shops(shops, urls)
+    replicas = derive_mixed_shops(urls)
     file = folder / "shops.toml"
     file.write_text(format_shops(replicas), encoding="utf-8")
     return file
-
-
-def _in_order(shops: Sequence[Shop]) -> list[Shop]:
-    by_slug = {shop.slug: shop for shop in shops}
-    return [by_slug[slug] for slug in SHOP_SLUGS]
 
 
 def format_shops(shops: Sequence[Shop]) -> str:
@@ -293,13 +305,20 @@ def _format_shop(shop: Shop) -> str:
         for field in msgspec.structs.fields(Shop)
         if field.default is not msgspec.NODEFAULT
     }
-    # What JSON writes for strings, numbers, booleans and lists of strings is TOML too.
     lines = [
-        f"{name} = {json.dumps(value)}"
+        f"{name} = {_format_value(value)}"
         for name, value in values.items()
         if name not in usual or value != usual[name]
     ]
     return "\n".join(["[[shops]]", *lines, "", ""])
+
+
+def _format_value(value: Any) -> str:
+    # What JSON writes for strings, numbers, booleans and lists of strings is TOML too; a table is not.
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    pairs = [f"{key} = {_format_value(part)}" for key, part in value.items() if part is not None]
+    return "{ " + ", ".join(pairs) + " }"
 
 
 def _plan_extra(folder: Path, plan: WorldPlan, step_hours: float) -> list[Child]:
@@ -312,7 +331,7 @@ def _plan_extra(folder: Path, plan: WorldPlan, step_hours: float) -> list[Child]
                 "replica",
                 *("--folder", str(replica_folder), "--base-port", str(plan.base_port)),
                 *("--seed", str(plan.seed), "--start-at", plan.start_at),
-                *("--listings", str(plan.listings_per_shop)),
+                *("--listings", str(plan.listings_per_shop), *(("--mixed",) if plan.mixed else ())),
             ),
             ready=answers(f"{plan.control_url}/state"),
             address=plan.control_url,

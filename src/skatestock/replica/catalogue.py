@@ -10,7 +10,7 @@ from random import Random
 from skatestock.replica.chance import seeded_dice
 from skatestock.replica.designs import find_designs_of
 from skatestock.replica.habits import HABITS, LONG_SIZES, Habit
-from skatestock.replica.model import SHOP_SLUGS, Design, Listing, Offer
+from skatestock.replica.model import MIXED_SHOP_SLUGS, Design, Listing, Offer
 
 # Shopify's identifiers are beyond 32 bits and grow in steps of this size.
 _ID_STEP = 32_768
@@ -24,7 +24,7 @@ _NOT_HANDLE = re.compile(r"[^\w]+")
 
 def first_identifiers(shop: str, index: int) -> tuple[int, int]:
     """Tell a listing's id and its first offer's id: big, unique over all shops, growing with the index."""
-    place = SHOP_SLUGS.index(shop)
+    place = MIXED_SHOP_SLUGS.index(shop)
     listing_id = _LISTING_BASE + place * _SHOP_SPAN + (index + 1) * _ID_STEP + 1_000 + place
     offer_id = _OFFER_BASE + place * 4 * _SHOP_SPAN + index * _OFFERS_PER_LISTING * _ID_STEP + 722
     return listing_id, offer_id
@@ -175,7 +175,7 @@ def _make_offers(
 
 _ODD_ONES: dict[tuple[str, int], tuple[str, str, str, tuple[str, ...], tuple[int, ...], bool]] = {
     (shop, 0): ("Gift Card", "gift-card", "Gift Card", ("$25", "$50", "$100"), (2500, 5000, 10000), False)
-    for shop in SHOP_SLUGS
+    for shop in MIXED_SHOP_SLUGS
 } | {
     ("labor", 1): ("Restocking Fee", "restocking-fee", "", (), (6000,), False),
     ("nj", 1): ("PLEASE NOTE – sale items", "please-note", "Placeholder", (), (0,), True),

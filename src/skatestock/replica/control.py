@@ -13,7 +13,6 @@ from skatestock.replica.clock import ReplicaClock
 from skatestock.replica.errors import ControlInputError
 from skatestock.replica.faults import Fault, FaultBoard
 from skatestock.replica.habits import HABITS
-from skatestock.replica.model import SHOP_SLUGS
 from skatestock.replica.reply import Reply, Request, json_reply
 from skatestock.replica.schemas import (
     MOST_ADVANCE_DAYS,
@@ -114,7 +113,7 @@ class ControlFace:
         self._clock.now()
         since = request.parameters.get("since")
         records = self._world.truth(
-            None if since is None else _read_moment("since", since), _read_shop(request)
+            None if since is None else _read_moment("since", since), self._read_shop(request)
         )
         return Reply(200, write_truth(records), "application/x-ndjson")
 
@@ -133,7 +132,13 @@ class ControlFace:
 
     def _tell_requests(self, request: Request) -> Reply:
         after = _read_number("after", request.parameters.get("after", "0"))
-        return json_reply(self._log.requests(after, _read_shop(request)))
+        return json_reply(self._log.requests(after, self._read_shop(request)))
+
+    def _read_shop(self, request: Request) -> str | None:
+        shop = request.parameters.get("shop")
+        if shop is not None and shop not in self._world.shops:
+            raise ControlInputError("shop", f"{shop!r} is not one of: {', '.join(self._world.shops)}")
+        return shop
 
 
 def read_order(body: bytes, kind: type[Order]) -> Order:
@@ -163,10 +168,3 @@ def _read_number(field: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise ControlInputError(field, f"{text!r} is no whole number")
     return int(text)
-
-
-def _read_shop(request: Request) -> str | None:
-    shop = request.parameters.get("shop")
-    if shop is not None and shop not in SHOP_SLUGS:
-        raise ControlInputError("shop", f"{shop!r} is not one of: {', '.join(SHOP_SLUGS)}")
-    return shop

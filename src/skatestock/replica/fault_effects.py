@@ -14,6 +14,11 @@ from skatestock.replica.pages import write_not_found, write_page
 from skatestock.replica.reply import HTML, TEXT, Reply, Request, compress
 from skatestock.replica.shopify import stamp, write_price, write_product
 
+# By what each platform's body is known, and where its first title and description begin.
+_PRODUCTS = b'{"products":'
+_TITLES = (b'"title":"', b'"name":"', b"<title>")
+_DESCRIPTIONS = ('"body_html":"', '"description":"', '"siteTitle":"', "<footer>")
+
 Answer = Callable[[Fault, str, Request], Reply]
 Product = dict[str, Any]
 
@@ -166,17 +171,23 @@ def damage(reply: Reply, faults: Sequence[Fault]) -> Reply:
 
 
 def _reshape(fault: Fault, reply: Reply) -> None:
-    inner = reply.body.removeprefix(b'{"products":').removesuffix(b"}")
+    if reply.body.startswith(_PRODUCTS):
+        inner = reply.body.removeprefix(_PRODUCTS).removesuffix(b"}")
+    else:
+        inner = b"[" + reply.body + b"]"
     shapes = {"list": inner, "object": b'{"products":{}}', "text": b'"products"', "null": b"null"}
     reply.body = shapes[fault.parameters["shape"]]
 
 
 def _break_utf8(fault: Fault, reply: Reply) -> None:
-    reply.body = reply.body.replace(b'"title":"', b'"title":"\xff\xfe', 1)
+    for mark in [mark for mark in _TITLES if mark in reply.body][:1]:
+        reply.body = reply.body.replace(mark, mark + b"\xff\xfe", 1)
 
 
 def _mislabel(fault: Fault, reply: Reply) -> None:
-    text = reply.body.decode().replace('"body_html":"', '"body_html":"é ', 1)
+    text = reply.body.decode()
+    for mark in [mark for mark in _DESCRIPTIONS if mark in text][:1]:
+        text = text.replace(mark, f"{mark}é ", 1)
     reply.body = text.encode(fault.parameters["charset"], errors="replace")
 
 

@@ -1,6 +1,6 @@
 """Scripted faults: every way a shop's answers go wrong, and the board on which they are set and cleared."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from skatestock.replica.errors import ControlInputError
-from skatestock.replica.model import SHOP_SLUGS
+from skatestock.replica.model import MIXED_SHOP_SLUGS
 
 EVERY_SHOP = "*"
 CATALOGUE_PATHS = (
@@ -199,10 +199,7 @@ class Fault:
     played: int = 0
 
     def __post_init__(self) -> None:
-        if self.shop not in (EVERY_SHOP, *SHOP_SLUGS):
-            raise ControlInputError(
-                "shop", f"{self.shop!r} is not one of: {', '.join(SHOP_SLUGS)}, {EVERY_SHOP}"
-            )
+        _check_shop(self.shop, MIXED_SHOP_SLUGS)
         kind = FAULT_KINDS.get(self.kind)
         if kind is None:
             raise ControlInputError("kind", f"{self.kind!r} is not one of: {', '.join(FAULT_KINDS)}")
@@ -243,12 +240,14 @@ class Fault:
 class FaultBoard:
     """The faults that are set, in the order in which they were set."""
 
-    def __init__(self) -> None:
+    def __init__(self, shops: Sequence[str] = MIXED_SHOP_SLUGS) -> None:
+        self._shops = shops
         self._faults: list[Fault] = []
         self._last_id = 0
 
     def set_fault(self, fault: Fault) -> Fault:
-        """Set a fault; it gets its identifier here."""
+        """Set a fault; it gets its identifier here. Raises ControlInputError for a shop that is not there."""
+        _check_shop(fault.shop, self._shops)
         self._last_id += 1
         fault.fault_id = self._last_id
         self._faults.append(fault)
@@ -281,6 +280,11 @@ class FaultBoard:
         for fault in answering or matching:
             fault.played += 1
         return answering or matching
+
+
+def _check_shop(shop: str, shops: Sequence[str]) -> None:
+    if shop not in (EVERY_SHOP, *shops):
+        raise ControlInputError("shop", f"{shop!r} is not one of: {', '.join(shops)}, {EVERY_SHOP}")
 
 
 def of_stage(faults: Iterable[Fault], stage: Stage) -> list[Fault]:

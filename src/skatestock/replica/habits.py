@@ -1,9 +1,11 @@
-"""Habits: how each of the five shops writes down what it sells."""
+"""Habits: how each shop writes down what it sells, the five real ones and the five invented ones."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from skatestock.replica.model import Design
+
+Markup = Literal["mixed", "json-ld", "microdata"]
 
 
 class Habit(NamedTuple):
@@ -11,6 +13,8 @@ class Habit(NamedTuple):
 
     `ending_minor` is taken off whole dollars (5 makes 104.95). `compare_at` weighs how a listing says its
     compare-at price while nothing is reduced; `marks_was` is the share of reductions that say the former one.
+    `markup` is what the product pages say by schema.org where that is all they say: JSON-LD, microdata (and
+    OpenGraph of what has no options), or JSON-LD with every third page in microdata.
     """
 
     name: str
@@ -27,6 +31,7 @@ class Habit(NamedTuple):
     compare_at: dict[str, int]
     marks_was: float
     colour_option_share: float = 0.0
+    markup: Markup = "mixed"
 
 
 def _labor_title(design: Design) -> str:
@@ -143,6 +148,26 @@ HABITS: dict[str, Habit] = {
         ending_minor=5,
         compare_at={"null": 7, "zero": 1, "equal": 1, "below": 1},
         marks_was=0.95,
+    ),
+}
+
+_NOWHERE = "Nowhere (invented)"
+
+HABITS |= {
+    "wooden-wave": HABITS["premier"]._replace(
+        name="Wooden Wave", city=_NOWHERE, own_vendor="Wooden Wave", size_option="Size", marks_was=0.9
+    ),
+    "square-wheel": HABITS["seasons"]._replace(
+        name="Square Wheel", city=_NOWHERE, own_vendor="Square Wheel", marks_was=0.9
+    ),
+    "linked-ledge": HABITS["labor"]._replace(
+        name="Linked Ledge", city=_NOWHERE, own_vendor="Linked Ledge", markup="json-ld"
+    ),
+    "meta-manual": HABITS["blacksheep"]._replace(
+        name="Meta Manual", city=_NOWHERE, own_vendor="Meta Manual", markup="microdata"
+    ),
+    "plain-plaza": HABITS["nj"]._replace(
+        name="Plain Plaza", city=_NOWHERE, own_vendor="Plain Plaza", size_option="Size"
     ),
 }
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from skatestock.replica.habits import HABITS
 from skatestock.replica.model import Listing, Offer
 from skatestock.replica.pages import product_address, write_page
 from skatestock.replica.shopify import image_address, write_price
@@ -14,7 +15,7 @@ from skatestock.replica.shopify import image_address, write_price
 CATALOGUE_PATH = "/catalogue"
 CATALOGUE_PAGE_SIZE = 24
 
-# One in three product pages says what it says in microdata, as older shops do.
+# Of a shop with mixed pages, one in three says what it says in microdata, as older themes do.
 _MICRODATA_EVERY = 3
 
 RECIPE: dict[str, Any] = {
@@ -41,12 +42,49 @@ RECIPE: dict[str, Any] = {
 
 
 def write_marked_page(origin: str, listing: Listing) -> str:
-    """Write a product's page with its data in JSON-LD or microdata."""
-    if listing.listing_id % _MICRODATA_EVERY == 0:
+    """Write a product's page with its data in JSON-LD, microdata or OpenGraph."""
+    if is_open_graph(listing):
+        return write_page(listing.shop, listing.title, _write_heading(listing), _write_open_graph(listing))
+    if _is_microdata(listing):
         return write_page(listing.shop, listing.title, _write_microdata(listing))
     data = msgspec.json.encode(_write_group(origin, listing)).decode().replace("<", "\\u003c")
     head = f'<script type="application/ld+json">{data}</script>\n'
-    return write_page(listing.shop, listing.title, f"<h1>{escape(listing.title)}</h1>", head)
+    return write_page(listing.shop, listing.title, _write_heading(listing), head)
+
+
+def is_open_graph(listing: Listing) -> bool:
+    """Tell whether a shop of marked pages says by OpenGraph what it sells: one thing, without a choice."""
+    return HABITS[listing.shop].markup == "microdata" and listing.option_names == ("Title",)
+
+
+def _is_microdata(listing: Listing) -> bool:
+    markup = HABITS[listing.shop].markup
+    return markup == "microdata" or (markup == "mixed" and listing.listing_id % _MICRODATA_EVERY == 0)
+
+
+def _write_heading(listing: Listing) -> str:
+    return f"<h1>{escape(listing.title)}</h1>"
+
+
+def _write_open_graph(listing: Listing) -> str:
+    """Write the only offer of a product; OpenGraph gives it no id of its own."""
+    properties = {
+        "og:type": "product",
+        "og:title": listing.title,
+        "og:image": f"https:{image_address(listing)}",
+        "product:brand": listing.vendor,
+        "product:category": listing.product_type,
+    }
+    for offer in listing.present_offers():
+        was = offer.compare_at_minor or 0
+        properties["product:price:currency"] = "USD"
+        properties["product:price:amount"] = write_price(offer.price_minor)
+        properties["product:availability"] = "in stock" if offer.available else "out of stock"
+        if was > offer.price_minor:
+            properties["product:original_price:amount"] = write_price(was)
+    return "".join(
+        f'<meta property="{name}" content="{escape(text)}">\n' for name, text in properties.items()
+    )
 
 
 def _write_group(origin: str, listing: Listing) -> dict[str, Any]:

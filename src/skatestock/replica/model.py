@@ -7,6 +7,19 @@ from typing import Literal, NamedTuple
 import msgspec
 
 SHOP_SLUGS = ("seasons", "premier", "labor", "nj", "blacksheep")
+"""The shops of a world, unless it is told others."""
+
+INVENTED_PLATFORMS = {
+    "wooden-wave": "woocommerce",
+    "square-wheel": "squarespace",
+    "linked-ledge": "schema-org",
+    "meta-manual": "schema-org",
+    "plain-plaza": "recipe",
+}
+"""Shops that are nowhere but here, each with the platform that it plays: the other half of a mixed world."""
+
+MIXED_SHOP_SLUGS = (*SHOP_SLUGS, *INVENTED_PLATFORMS)
+"""Every shop that a world can have."""
 
 TruthKind = Literal["first_seen", "price", "stock", "compare_at", "vanished", "returned"]
 

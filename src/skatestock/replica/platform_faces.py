@@ -8,6 +8,7 @@ from typing import Any
 
 from skatestock.replica.errors import ReplicaError
 from skatestock.replica.fault_effects import cut_page
+from skatestock.replica.faults import Fault
 from skatestock.replica.marked_pages import (
     CATALOGUE_PAGE_SIZE,
     CATALOGUE_PATH,
@@ -18,6 +19,7 @@ from skatestock.replica.model import Listing
 from skatestock.replica.reply import HTML, Reply, Request, json_reply
 from skatestock.replica.shop_face import COMMON_ROUTES, SHOPIFY_ROUTES, Faults, Route, ShopFace
 from skatestock.replica.shopify import read_paging
+from skatestock.replica.spoiled_pages import spoil_catalogue_page, spoil_marked_page
 from skatestock.replica.squarespace import PAGE_SIZE, STORE_PATH, write_store
 from skatestock.replica.woocommerce import API_PATH, read_page_size, write_product, write_variations
 
@@ -54,8 +56,8 @@ def _scale(listing: Listing, factor: int) -> Listing:
 
 def _spoil(rows: list[Any], faults: Faults, path: Sequence[str | int]) -> list[Any]:
     """Spoil the rows of a page as the faults have it; `path` leads from a row to the text of its price."""
-    for fault in faults:
-        place = fault.number("position") if fault.kind == "bad_product" else len(rows)
+    for fault in _spoiling(faults):
+        place = fault.number("position")
         if place >= len(rows):
             continue
         how = fault.parameters["how"]
@@ -72,12 +74,16 @@ def _spoil(rows: list[Any], faults: Faults, path: Sequence[str | int]) -> list[A
     return rows
 
 
+def _spoiling(faults: Faults) -> Sequence[Fault]:
+    return [fault for fault in faults if fault.kind == "bad_product"]
+
+
 def _serve_store_api(face: ShopFace, request: Request, part: str, faults: Faults) -> Reply:
     _, page = read_paging(request.parameters)
     limit = read_page_size(request.parameters)
     listings = sorted(face.listings(), key=lambda listing: listing.listing_id)
     if request.parameters.get("type") == "variation":
-        rows = [row for listing in listings for row in write_variations(face.origin, listing)]
+        rows = _write_all_variations(face.origin, listings, limit, faults)
         total, shown = len(rows), rows[(page - 1) * limit : page * limit]
     else:
         total = len(listings)
@@ -86,6 +92,30 @@ def _serve_store_api(face: ShopFace, request: Request, part: str, faults: Faults
     reply = json_reply(shown)
     reply.headers += [("X-WP-Total", str(total)), ("X-WP-TotalPages", str(-(-total // limit)))]
     return reply
+
+
+def _write_all_variations(
+    origin: str, listings: Sequence[Listing], limit: int, faults: Faults
+) -> list[dict[str, Any]]:
+    """Write the rows of every product's variations, as wrong as the product itself on its own page."""
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(listings), limit):
+        priced = [fault for fault in faults if fault.kind in _PRICE_FACTORS]
+        for place, listing in enumerate(_cut(listings[start : start + limit], limit, 1, priced)):
+            written = write_variations(origin, listing)
+            for fault in _spoiling(faults):
+                if fault.number("position") == place:
+                    _spoil_prices(written, fault.parameters["how"])
+            rows += written
+    return rows
+
+
+def _spoil_prices(rows: list[dict[str, Any]], how: str) -> None:
+    for row in rows:
+        if how == "price_text":
+            row["prices"]["price"] = "abc"
+        elif how in ("variants_null", "variants_missing"):
+            row["prices"] = None
 
 
 def _serve_store(face: ShopFace, request: Request, part: str, faults: Faults) -> Reply:
@@ -102,7 +132,10 @@ def _serve_store(face: ShopFace, request: Request, part: str, faults: Faults) ->
 def _serve_catalogue(face: ShopFace, request: Request, part: str, faults: Faults) -> Reply:
     _, page = read_paging(request.parameters)
     shown = _cut(face.listings(), CATALOGUE_PAGE_SIZE, page, faults)
-    return Reply(200, write_catalogue_page(face.shop, shown).encode(), HTML)
+    body = write_catalogue_page(face.shop, shown)
+    for fault in _spoiling(faults):
+        body = spoil_catalogue_page(face.shop, shown, fault.number("position"), fault.parameters["how"])
+    return Reply(200, body.encode(), HTML)
 
 
 def _serve_marked_page(face: ShopFace, request: Request, handle: str, faults: Faults) -> Reply:
@@ -110,7 +143,10 @@ def _serve_marked_page(face: ShopFace, request: Request, handle: str, faults: Fa
     if listing is None:
         return face.not_found()
     (shown,) = _cut([listing], 1, 1, [fault for fault in faults if fault.kind in _PRICE_FACTORS])
-    body = write_marked_page(face.origin, shown).encode()
+    text = write_marked_page(face.origin, shown)
+    for fault in _spoiling(faults):
+        text = spoil_marked_page(face.origin, shown, fault.parameters["how"])
+    body = text.encode()
     tag = ("ETag", f'"{sha256(body).hexdigest()[:32]}"')
     return Reply(200, body, HTML, headers=[] if faults else [tag])
 

@@ -12,6 +12,7 @@ from skatestock.replica.clock import ReplicaClock
 from skatestock.replica.control import ControlFace
 from skatestock.replica.errors import ReplicaError
 from skatestock.replica.faults import Fault, FaultBoard
+from skatestock.replica.model import INVENTED_PLATFORMS
 from skatestock.replica.platform_faces import routes_of
 from skatestock.replica.reply import Reply, Request
 from skatestock.replica.shop_face import ShopFace
@@ -34,8 +35,8 @@ class ReplicaServers:
     """Serves a world; an async context manager, and the in-process hand on its clock, faults and log.
 
     With a base port, the control API is on it and the shops follow in their order; without one the kernel
-    chooses. `platforms` names the platform that a shop plays, for those that are not on Shopify. Everything
-    runs in the calling event loop.
+    chooses. `platforms` names the platform that a shop plays; without it the invented shops play their own
+    and the others Shopify. Everything runs in the calling event loop.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class ReplicaServers:
             raise ReplicaError(f"a replica serves on loopback only, not on {host}")
         self.world = world
         self.clock = ReplicaClock(world, clock_file)
-        self.board = FaultBoard()
+        self.board = FaultBoard(world.shops)
         self.log = AccessLog()
-        self._routes = {shop: routes_of(platform) for shop, platform in (platforms or {}).items()}
+        played = INVENTED_PLATFORMS | dict(platforms or {})
+        self._routes = {shop: routes_of(platform) for shop, platform in played.items()}
         self._host = host
         self._base_port = base_port
         self._truth_file = None if truth_file is None else TruthFile(truth_file, world)
@@ -166,6 +168,7 @@ async def serve(
     truth_file: Path | None = None,
     clock_file: Path | None = None,
     follow_rate: float | None = None,
+    platforms: Mapping[str, str] | None = None,
     on_ready: Callable[[Addresses], None] | None = None,
 ) -> None:
     """Serve a world until cancelled.
@@ -175,7 +178,12 @@ async def serve(
     be written.
     """
     servers = ReplicaServers(
-        world, host=host, base_port=base_port, truth_file=truth_file, clock_file=clock_file
+        world,
+        host=host,
+        base_port=base_port,
+        truth_file=truth_file,
+        clock_file=clock_file,
+        platforms=platforms,
     )
     async with servers:
         if follow_rate is not None and not servers.clock.resumed:

@@ -163,7 +163,8 @@ def _serve_sitemap_index(face: ShopFace, request: Request, _: str, faults: Fault
 def _serve_products_sitemap(face: ShopFace, request: Request, _: str, faults: Faults) -> Reply:
     low = _read_id(request.parameters.get("from"), 0)
     high = _read_id(request.parameters.get("to"), 2**63)
-    listings = [listing for listing in face.listings() if low <= listing.listing_id <= high]
+    named = cut_page(face.listings(), len(face.listings()), 1, faults)
+    listings = [listing for listing in named if low <= listing.listing_id <= high]
     return Reply(200, write_sitemap(face.origin, ["/"], face.clock.response_at(), listings).encode(), XML)
 
 

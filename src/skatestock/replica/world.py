@@ -1,6 +1,6 @@
-"""The world: five shops whose prices and stock move with simulated time, and the record of every change."""
+"""The world: shops whose prices and stock move with simulated time, and the record of every change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -9,7 +9,14 @@ from skatestock.replica.behaviours import DAY, Life, Process, hold_shop_sales, l
 from skatestock.replica.catalogue import Shelf
 from skatestock.replica.chance import seeded_dice
 from skatestock.replica.errors import ReplicaError
-from skatestock.replica.model import SHOP_SLUGS, Listing, Offer, TruthKind, TruthRecord
+from skatestock.replica.model import (
+    MIXED_SHOP_SLUGS,
+    SHOP_SLUGS,
+    Listing,
+    Offer,
+    TruthKind,
+    TruthRecord,
+)
 from skatestock.replica.rates import Rates
 from skatestock.vocabulary.time import to_whole_seconds
 
@@ -26,7 +33,8 @@ class ShopCounts(NamedTuple):
 class World:
     """The simulated world; its state and its truth follow from the seed and the moment alone.
 
-    Time only goes forward. How it is cut into calls of `advance_to` makes no difference.
+    Time only goes forward. How it is cut into calls of `advance_to` makes no difference. What happens in a
+    shop does not depend on which others there are. Raises ReplicaError for a shop that it cannot have.
     """
 
     def __init__(
@@ -35,29 +43,26 @@ class World:
         start_at: datetime,
         listings_per_shop: int = DEFAULT_LISTINGS_PER_SHOP,
         rates: Rates | None = None,
+        shops: Sequence[str] = SHOP_SLUGS,
     ) -> None:
         if listings_per_shop < 1:
             raise ReplicaError("a world needs at least one listing per shop")
+        self.shops = _check_shops(shops)
         self.seed = seed
         self.start_at = to_whole_seconds(start_at)
         self.listings_per_shop = listings_per_shop
         self.rates = rates or Rates()
         self.now = self.start_at
-        self.versions = dict.fromkeys(SHOP_SLUGS, 0)
+        self.versions = dict.fromkeys(self.shops, 0)
         self._truth: list[TruthRecord] = []
-        self._listings: dict[str, list[Listing]] = {shop: [] for shop in SHOP_SLUGS}
-        self._by_handle: dict[str, dict[str, Listing]] = {shop: {} for shop in SHOP_SLUGS}
+        self._listings: dict[str, list[Listing]] = {shop: [] for shop in self.shops}
+        self._by_handle: dict[str, dict[str, Listing]] = {shop: {} for shop in self.shops}
         self._state: dict[str, tuple[int, tuple[Listing, ...]]] = {}
-        self._lives: dict[str, list[Life]] = {shop: [] for shop in SHOP_SLUGS}
+        self._lives: dict[str, list[Life]] = {shop: [] for shop in self.shops}
         self._agenda: list[tuple[datetime, int, Process]] = []
         self._turns = 0
-        for shop in SHOP_SLUGS:
+        for shop in self.shops:
             self._open_shop(shop)
-
-    @property
-    def shops(self) -> tuple[str, ...]:
-        """Name the shops."""
-        return SHOP_SLUGS
 
     def advance_to(self, moment: datetime) -> int:
         """Let everything happen up to and at the moment; returns how many changes that made.
@@ -84,6 +89,10 @@ class World:
             state = tuple(listing for listing in reversed(self._listings[shop]) if listing.present)
             self._state[shop] = (self.versions[shop], state)
         return state
+
+    def every_listing(self, shop: str) -> tuple[Listing, ...]:
+        """List what the shop has ever shown, oldest first."""
+        return tuple(self._listings[shop])
 
     def find_listing(self, shop: str, handle: str) -> Listing | None:
         """Find a listing that the shop shows now by its handle."""
@@ -171,3 +180,11 @@ class World:
                 why=why,
             )
         )
+
+
+def _check_shops(shops: Sequence[str]) -> tuple[str, ...]:
+    unknown = [shop for shop in shops if shop not in MIXED_SHOP_SLUGS]
+    if unknown or not shops or len(set(shops)) < len(shops):
+        known = ", ".join(MIXED_SHOP_SLUGS)
+        raise ReplicaError(f"a world's shops are different ones of {known}, not {', '.join(shops) or 'none'}")
+    return tuple(shops)
