@@ -32,8 +32,9 @@ from benchmarks.servers import Servers, open_servers
 from redis.asyncio import Redis
 
 from skatestock.catalog.commands import ensure_shops
-from skatestock.cli.crawling import KIND, job_of, shop_records
+from skatestock.cli.crawling import KIND, job_of
 from skatestock.cli.event_log import TOPICS
+from skatestock.cli.shop_list import shop_records
 from skatestock.crawl.completeness import EarlierCounts
 from skatestock.crawl.conditional import Fetched
 from skatestock.crawl.filter import FilterState, UnchangedFilter

@@ -78,6 +78,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ingest_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Ingest processes that `up` runs; they share the partitions of the event log."""
     log_retention_days: Positive = 14
+    evidence_url: str | None = None
+    """Where the pages behind observations are kept: `file:///…`, `s3://…` or `s3+https://…`; without it, the
+    folder `evidence` in the data folder."""
+    evidence_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 7
+    """For how many days; 0 keeps none."""
     shops_file: str | None = None
     """A TOML file of shops instead of the five that come with SkateStock."""
 
@@ -85,6 +90,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def data_folder(self) -> Path:
         """Return the data folder as an absolute path."""
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def evidence_folder(self) -> Path:
+        """Return the folder that evidence is kept in where no address is set, as an absolute path."""
+        return self.data_folder / "evidence"
 
     @property
     def cache_folder(self) -> Path:

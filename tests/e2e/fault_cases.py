@@ -20,12 +20,19 @@ class FaultCase(NamedTuple):
     """In a row: one for what a second sighting would rightly confirm."""
     holds: Literal["zero", "times 100", None] = None
     """Which prices nobody is to believe."""
+    plays: str = "shopify"
+    """The platform of the shop."""
+    path: str | None = None
+    """Where the fault plays, if not on its usual paths."""
 
     @property
     def name(self) -> str:
         """Name the case in the test's report."""
         settings = [f"{name}={value}" for name, value in self.parameters.items()]
-        return " ".join([self.kind, *settings, *([] if self.page is None else [f"on page {self.page}"])])
+        where = [] if self.page is None else [f"on page {self.page}"]
+        where += [] if self.path is None else [f"on {self.path}"]
+        whose = [] if self.plays == "shopify" else [self.plays]
+        return " ".join([*whose, self.kind, *settings, *where])
 
     @property
     def is_complete(self) -> bool:
@@ -61,9 +68,10 @@ CASES = (
     FaultCase("password_page", "password_page"),
     FaultCase("redirect_loop", "redirected_away"),
     FaultCase("redirect_off_host", "redirected_away"),
-    FaultCase("robots_5xx", "robots_unreachable"),
-    FaultCase("robots_timeout", "robots_unreachable"),
-    FaultCase("connection_reset", "unreachable"),
+    # The rules of the crawl before hold for a day.
+    FaultCase("robots_5xx", "complete", "all"),
+    FaultCase("robots_timeout", "complete", "all"),
+    FaultCase("connection_reset", "unreachable", crawls=3),
     FaultCase("connection_reset", "unreachable", "part", page=2),
     FaultCase("page_drift", "drifted", "part"),
     # Nothing in the pages shows this one: it costs the listings between two pages one miss, and no more.

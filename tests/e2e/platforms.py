@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from tests.e2e.processes import EVIDENCE_URL
+
 from skatestock.cli.platform import Platform, open_platform, prepare_database
 from skatestock.settings import load_settings
 
@@ -20,9 +22,13 @@ class RoundClock:
 
 
 @asynccontextmanager
-async def open_test_platform(database_dsn: str, valkey_url: str | None) -> AsyncIterator[Platform]:
+async def open_test_platform(
+    database_dsn: str, valkey_url: str | None, evidence_url: str = EVIDENCE_URL
+) -> AsyncIterator[Platform]:
     """Connect the rooms to a database, with topics and partitions made, and to a Valkey."""
     await prepare_database(database_dsn)
-    settings = load_settings({}, database_url=database_dsn, redis_url=valkey_url, log_level="warning")
+    settings = load_settings(
+        {}, database_url=database_dsn, redis_url=valkey_url, evidence_url=evidence_url, log_level="warning"
+    )
     async with open_platform(settings, "tests") as platform:
         yield platform

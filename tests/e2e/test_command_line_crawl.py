@@ -58,7 +58,7 @@ async def test_a_whole_crawl_is_stored_and_a_broken_one_says_why(
 
     status = await asyncio.to_thread(run_command, "status", "--json", environ=environ)
     shops = {shop["slug"]: shop for shop in json.loads(status.stdout)["shops"]}
-    assert (shops["labor"]["state"], shops["labor"]["listings"]) == ("stale", LISTINGS)
+    assert (shops["labor"]["state"], shops["labor"]["listings"]) == ("blocked", LISTINGS)
     assert shops["labor"]["last_reason"] in broken.stdout
     assert (shops["nj"]["state"], shops["nj"]["demo"]) == ("fresh", True)
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tests.e2e.fault_cases import CASES, FaultCase
 from tests.e2e.history import expect_histories, find_differences
+from tests.e2e.platform_fault_cases import LISTINGS, MEANINGLESS, PLATFORM_CASES
 from tests.e2e.watched_shop import (
     LIVELY,
     QUICK,
@@ -17,7 +18,7 @@ from tests.e2e.watched_shop import (
     watch_shop,
 )
 
-from skatestock.catalog.crawl_queries import Freshness
+from skatestock.catalog.freshness import FAILING_AFTER, Freshness
 from skatestock.crawl.session import CrawlOutcome
 from skatestock.replica.faults import FAULT_KINDS, Fault
 from skatestock.replica.truth import OfferKey, fold
@@ -35,16 +36,26 @@ async def test_every_kind_of_fault_has_a_case() -> None:
     assert {case.kind for case in CASES} == set(FAULT_KINDS)
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+@pytest.mark.parametrize("plays", MEANINGLESS)
+async def test_every_kind_of_fault_has_a_case_on_every_platform(plays: str) -> None:
+    kinds = {case.kind for case in PLATFORM_CASES if case.plays == plays}
+    assert kinds | set(MEANINGLESS[plays]) == set(FAULT_KINDS)
+    assert kinds.isdisjoint(MEANINGLESS[plays])
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*CASES, *PLATFORM_CASES)])
 async def test_a_fault_invents_nothing_and_the_next_good_crawl_catches_up(
     case: FaultCase, database_dsn: str, valkey_url: str
 ) -> None:
     rates = _NO_ARRIVALS if case.holds == "times 100" else LIVELY
-    async with watch_shop(database_dsn, valkey_url, rates=rates) as shop:
+    listings = LISTINGS.get(case.plays, 50)
+    async with watch_shop(database_dsn, valkey_url, rates=rates, listings=listings, plays=case.plays) as shop:
         assert (await shop.crawl()).complete
         assert (await shop.step()).complete
         await shop.check_caught_up()
-        fault = shop.replica.set_fault(Fault(SHOP, case.kind, None, None, case.page, dict(case.parameters)))
+        fault = shop.replica.set_fault(
+            Fault(SHOP, case.kind, None, case.path, case.page, dict(case.parameters))
+        )
         blind_at = []
         for number in range(1, case.crawls + 1):
             outcome = await _crawl_faulty(shop, case)
@@ -52,6 +63,8 @@ async def test_a_fault_invents_nothing_and_the_next_good_crawl_catches_up(
             if case.holds is not None:
                 blind_at.append(outcome.started_at)
             await shop.check_true(blind_at=blind_at)
+            if not case.is_complete:
+                assert (await shop.fetch_status()).freshness(shop.now) is _state_after(case, number)
         held = await shop.fetch_held()
         shop.replica.board.clear()
         assert (await shop.step()).complete
@@ -63,6 +76,13 @@ async def test_a_fault_invents_nothing_and_the_next_good_crawl_catches_up(
             found = await shop.fetch_histories()
             differences = find_differences(found, expect_histories(shop.truth(), shop.crawled_at))
             assert not differences, "\n".join(differences)
+
+
+def _state_after(case: FaultCase, crawls: int) -> Freshness:
+    """Tell how a shop stands after so many crawls that were not complete."""
+    if case.reason == "blocked":
+        return Freshness.BLOCKED
+    return Freshness.FAILING if crawls >= FAILING_AFTER else Freshness.STALE
 
 
 async def _crawl_faulty(shop: WatchedShop, case: FaultCase) -> CrawlOutcome:
@@ -77,7 +97,6 @@ async def _crawl_faulty(shop: WatchedShop, case: FaultCase) -> CrawlOutcome:
     misses = await shop.fetch_misses()
     if not case.is_complete:
         assert crawl.detail
-        assert (await shop.fetch_status()).freshness(shop.now) is Freshness.STALE
         # Whoever is seen is missed no more; nobody is missed, let alone delisted, who was not before.
         assert misses.items() <= misses_before.items()
     if case.sees == "nothing":
@@ -87,7 +106,7 @@ async def _crawl_faulty(shop: WatchedShop, case: FaultCase) -> CrawlOutcome:
 
 
 def _check_seen(case: FaultCase, seen: int, shown: int) -> None:
-    assert 40 < shown <= 60, "the shop is to have three pages"
+    assert 40 < shown <= 60, "the shop is to have several pages"
     fits = {
         "nothing": seen == 0,
         "part": 0 < seen < shown,

@@ -42,9 +42,9 @@ async def fetch_history(running: RunningPlatform) -> tuple[int, int, int]:
         await connection.close()
 
 
-async def wait_for_history(running: RunningPlatform) -> tuple[int, int, int]:
+async def wait_for_history(running: RunningPlatform, shops: int = 5) -> tuple[int, int, int]:
     async with asyncio.timeout(60):
-        while (found := await fetch_history(running))[1] < 5 * STEPS:
+        while (found := await fetch_history(running))[1] < shops * STEPS:
             await asyncio.sleep(0.2)
     return found
 
@@ -100,3 +100,13 @@ async def test_a_demo_has_a_past_is_labelled_and_goes_on_after_a_restart(data_fo
     said = (data_folder / "supervisor.log").read_text()
     assert f"Going on with the world of {running.folder}: {LISTINGS} listings a shop" in said
     assert "Traceback" not in said
+
+
+async def test_a_mixed_demo_has_ten_shops_over_all_platforms(data_folder: Path) -> None:
+    async with run_platform(data_folder, {}, *DEMO, "--mixed") as running:
+        shops, crawls, listings = await wait_for_history(running, 10)
+        assert (shops, crawls) == (10, 10 * STEPS)
+        assert 8 * LISTINGS <= listings <= 12 * LISTINGS
+        assert read_world(running)["mixed"] is True
+        await stop(running)
+    assert "ten replica shops" in (data_folder / "supervisor.log").read_text()

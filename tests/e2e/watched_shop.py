@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import msgspec
 from tests.e2e.history import Histories, fetch_histories
 from tests.e2e.platforms import RoundClock, open_test_platform
+from tests.e2e.told_truth import tell_truth
 
 from skatestock.catalog.crawl_queries import ShopStatus, fetch_shop_statuses
 from skatestock.cli.crawling import CrawlWorker
+from skatestock.cli.mixed_world import read_platform_keys
 from skatestock.cli.platform import Platform
 from skatestock.cli.processes import ingest_until_idle
 from skatestock.crawl.politeness import Politeness
@@ -109,13 +111,24 @@ class WatchedShop:
     """The shop, its crawler, its ingest, and questions to the catalogue."""
 
     def __init__(
-        self, replica: ReplicaServers, platform: Platform, limits: Politeness, *, ingests: bool
+        self,
+        replica: ReplicaServers,
+        platform: Platform,
+        limits: Politeness,
+        *,
+        ingests: bool,
+        plays: str = "shopify",
     ) -> None:
+        self.plays = plays
         self.replica = replica
         self.platform = platform
         self.clock = RoundClock(replica.world.now)
         shops = derive_demo_shops(load_shops(), replica.addresses.shop_urls)
-        self.worker = CrawlWorker(platform, [shop for shop in shops if shop.slug == SHOP], self.clock, limits)
+        keys = read_platform_keys(plays)
+        (shop,) = (
+            msgspec.structs.replace(shop, platform=plays, **keys) for shop in shops if shop.slug == SHOP
+        )
+        self.worker = CrawlWorker(platform, [shop], self.clock, limits)
         self.crawled_at: list[datetime] = []
         """When the complete crawls were."""
         self._ingests = ingests
@@ -126,8 +139,10 @@ class WatchedShop:
         return self.replica.world.now
 
     def truth(self) -> list[TruthRecord]:
-        """List what really happened in this shop."""
-        return self.replica.world.truth(shop=SHOP)
+        """List what really happened in this shop, as far as its platform can say it."""
+        if self.plays == "shopify":
+            return self.replica.world.truth(shop=SHOP)
+        return tell_truth(self.replica.world, SHOP, self.plays)
 
     def count_shown(self) -> int:
         """Count the listings that the shop shows."""
@@ -290,11 +305,16 @@ async def watch_shop(
     listings: int = 50,
     limits: Politeness = QUICK,
     ingests: bool = True,
+    plays: str = "shopify",
 ) -> AsyncIterator[WatchedShop]:
-    """Open a shop and everything that watches it; if `ingests`, what is said on the log is stored at once."""
-    world = World(seed, START_AT, listings_per_shop=listings, rates=rates)
-    async with ReplicaServers(world) as replica, open_test_platform(database_dsn, valkey_url) as platform:
-        shop = WatchedShop(replica, platform, limits, ingests=ingests)
+    """Open a shop and everything that watches it; if `ingests`, what is said on the log is stored at once.
+
+    `plays` is the platform that the shop is on.
+    """
+    world = World(seed, START_AT, listings_per_shop=listings, rates=rates, shops=(SHOP,))
+    served = ReplicaServers(world, platforms={SHOP: plays})
+    async with served as replica, open_test_platform(database_dsn, valkey_url) as platform:
+        shop = WatchedShop(replica, platform, limits, ingests=ingests, plays=plays)
         await shop.worker.prepare(only=True)
         stop = asyncio.Event()
         if not ingests:

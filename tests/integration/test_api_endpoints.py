@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -134,9 +135,13 @@ class TestProducts:
             assert (await api.get("/shops")).json()["items"][0]["stale"] is True
 
     async def test_a_history_has_the_steps_of_the_window(
-        self, api: httpx.AsyncClient, catalogue: Catalogue
+        self, api: httpx.AsyncClient, pool: asyncpg.Pool, catalogue: Catalogue
     ) -> None:
         product = await add_busenitz(catalogue)
+        await pool.execute(
+            "INSERT INTO observations SELECT id, $1, 'c', 'shopify', 2, '2026-02-28/ab' FROM listings",
+            datetime(2026, 2, 28, 9, tzinfo=UTC),
+        )
         answer = (await api.get(f"/products/{product}/price-history?days=1&shop=labor")).json()
         assert (answer["since"], answer["until"]) == ("2026-03-01T09:00:00Z", "2026-03-02T09:00:00Z")
         (offer,) = answer["offers"]
@@ -148,10 +153,20 @@ class TestProducts:
                 "discount_percent": 25,
                 "availability": "in_stock",
                 "changes": ["price_down", "compare_at_changed"],
+                "crawl_id": "c",
+                "parser": "shopify",
+                "parser_version": 2,
+                "evidence": "2026-02-28/ab",
             }
         ]
         longer = (await api.get(f"/products/{product}/price-history?days=3650")).json()
         assert [step["price"]["minor"] for step in longer["offers"][0]["steps"]] == [6000, 4500]
+        # Where nobody noted what read it, a step names its crawl all the same.
+        first = longer["offers"][0]["steps"][0]
+        assert [first[name] for name in ("crawl_id", "parser", "parser_version", "evidence")] == [
+            "c",
+            *[None] * 3,
+        ]
         elsewhere = (await api.get(f"/products/{product}/price-history?shop=nj")).json()
         assert elsewhere["offers"] == []
 

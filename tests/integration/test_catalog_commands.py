@@ -12,12 +12,12 @@ from tests.ingest_shop import OUT, SHOP, add_shop, at, dump, ended, ingest, offe
 
 from skatestock.catalog.commands import ensure_brands, ensure_shops
 from skatestock.catalog.crawl_queries import (
-    Freshness,
     ShopStatus,
     fetch_last_fingerprints,
     fetch_listing_counts,
     fetch_shop_statuses,
 )
+from skatestock.catalog.freshness import Freshness
 from skatestock.catalog.model import ShopRecord
 from skatestock.database.transactions import transaction
 from skatestock.events.model import RejectedObservation
@@ -134,17 +134,19 @@ async def test_a_shop_that_was_never_crawled_says_so(pool: asyncpg.Pool) -> None
     assert (status.listings, status.offers_in_stock, status.rejected) == (0, 0, 0)
 
 
-async def test_a_shop_is_stale_after_an_incomplete_crawl_or_a_long_silence(pool: asyncpg.Pool) -> None:
+async def test_a_shop_is_stale_after_a_long_silence_and_blocked_when_it_turned_a_crawl_away(
+    pool: asyncpg.Pool,
+) -> None:
     await add_shop(pool)
     await ingest(pool, ended(0, until=10))
     fresh = await status_of(pool)
-    assert fresh.freshness(at(10) + timedelta(hours=2)) is Freshness.FRESH
-    assert fresh.freshness(at(11) + timedelta(hours=2)) is Freshness.STALE
+    assert fresh.freshness(at(10) + timedelta(minutes=90)) is Freshness.FRESH
+    assert fresh.freshness(at(11) + timedelta(minutes=90)) is Freshness.STALE
     await ingest(pool, seen(31, crawl="x"))
     assert (await status_of(pool)).freshness(at(32)) is Freshness.FRESH
     await ingest(pool, ended(30, "1", crawl="x", complete=False, detail="429 three times"))
     stale = await status_of(pool)
-    assert stale.freshness(at(40)) is Freshness.STALE
+    assert stale.freshness(at(40)) is Freshness.BLOCKED
     assert (stale.last_reason, stale.last_detail, stale.last_complete_at) == (
         "blocked",
         "429 three times",

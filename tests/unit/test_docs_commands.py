@@ -22,10 +22,9 @@ def walk(app: App, path: str = "skatestock") -> Iterator[tuple[str, App]]:
         if name.startswith("-") or not app[name].show:
             continue
         command = app[name]
-        if command.default_command is None:
-            yield from walk(command, f"{path} {name}")
-        else:
+        if command.default_command is not None:
             yield f"{path} {name}", command
+        yield from walk(command, f"{path} {name}")
 
 
 COMMANDS = dict(walk(build_app(lazy=False)))

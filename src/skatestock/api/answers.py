@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from skatestock.api import schemas
 from skatestock.catalog import views
+from skatestock.catalog.freshness import judge_freshness
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money
 
@@ -55,7 +56,7 @@ def to_history(
     )
 
 
-def to_shop(shop: views.ShopState, *, stale_before: datetime) -> schemas.Shop:
+def to_shop(shop: views.ShopState, *, stale_before: datetime, now: datetime) -> schemas.Shop:
     """Answer with one shop."""
     return schemas.Shop(
         slug=shop.slug,
@@ -69,6 +70,7 @@ def to_shop(shop: views.ShopState, *, stale_before: datetime) -> schemas.Shop:
         last_complete_crawl_at=shop.last_complete_crawl_at,
         last_crawl_at=shop.last_crawl_at,
         last_crawl_reason=shop.last_crawl_reason,
+        state=judge_freshness(shop.standing, now).value,
         stale=_is_stale(shop.last_complete_crawl_at, stale_before),
         demo=shop.demo,
     )
@@ -149,6 +151,10 @@ def _to_offer_history(offer: views.OfferHistory) -> schemas.OfferHistory:
                 discount_percent=views.discount_percent(step.price, step.compare_at),
                 availability=step.availability,
                 changes=step.changes,
+                crawl_id=step.crawl_id,
+                parser=step.parser,
+                parser_version=step.parser_version,
+                evidence=step.evidence,
             )
             for step in offer.steps
         ),

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from skatestock.api.connections import Database
 from skatestock.vocabulary.time import Clock
 
-STALE_AFTER_SECONDS = 3600
-"""How long after its last complete crawl a shop is called stale: twice the half hour between two crawls."""
+STALE_AFTER_SECONDS = 5400
+"""How long after its last complete crawl a shop is called stale: three times the half hour between crawls."""
 
 
 class Context(NamedTuple):

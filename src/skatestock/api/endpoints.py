@@ -132,8 +132,9 @@ async def list_shops(request: AnyRequest, context: NamedDependency[Context]) -> 
     async with context.database.connect() as connection:
         shops = await find_shops(connection)
     mark_demo(request, any(shop.demo for shop in shops))
-    stale_before = find_stale_before(context.clock(), context.stale_after_seconds)
-    return schemas.ShopList(items=tuple(to_shop(shop, stale_before=stale_before) for shop in shops))
+    now = context.clock()
+    stale_before = find_stale_before(now, context.stale_after_seconds)
+    return schemas.ShopList(items=tuple(to_shop(shop, stale_before=stale_before, now=now) for shop in shops))
 
 
 @reads(

@@ -295,6 +295,28 @@ class PriceStep(Struct, frozen=True, kw_only=True):
             examples=[["price_down"]],
         ),
     ]
+    crawl_id: Annotated[
+        str,
+        Meta(description="The crawl that says so.", examples=["labor-5e0d6c1f2b7a4e7d9a3c8f1e6b2d4a90"]),
+    ]
+    parser: Annotated[
+        str | None,
+        Meta(
+            description="What read the shop's page; null where no page says it, because a crawl's end "
+            "concluded it, or where nobody noted it yet.",
+            examples=["shopify"],
+        ),
+    ]
+    parser_version: Annotated[
+        int | None, Meta(description="The parser's version; null where `parser` is.", examples=[1])
+    ]
+    evidence: Annotated[
+        str | None,
+        Meta(
+            description="The key of that page, which is kept for some days; null where it was not kept.",
+            examples=["2026-03-01/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+        ),
+    ]
 
 
 class OfferHistory(Struct, frozen=True, kw_only=True):
@@ -359,6 +381,16 @@ class Shop(Struct, frozen=True, kw_only=True):
     last_crawl_reason: Annotated[
         str | None,
         Meta(description="`complete`, or the code of why that crawl was not.", examples=["complete"]),
+    ]
+    state: Annotated[
+        Literal["never crawled", "fresh", "stale", "blocked", "failing", "disabled"],
+        Meta(
+            description="How far what we say of it can be trusted: `fresh`; `stale`, when its last crawl was "
+            "not complete or the last complete one is too long ago; `blocked`, when it turned the last crawl "
+            "away; `failing`, when the last three crawls or more were not complete; `disabled`, when it is "
+            "not crawled; or `never crawled`.",
+            examples=["fresh"],
+        ),
     ]
     stale: Annotated[
         bool,

@@ -6,20 +6,23 @@ from skatestock.catalog.model import ShopRecord
 from skatestock.database.pool import Connection
 
 _UPSERT_SHOPS = """
-INSERT INTO shops (slug, name, city, region, url, currency, platform, demo)
+INSERT INTO shops (slug, name, city, region, url, currency, platform, demo, crawl_every_seconds)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-    $8::bool[])
+    $8::bool[], $9::int[])
 ON CONFLICT (slug) DO UPDATE SET
     name = EXCLUDED.name, city = EXCLUDED.city, region = EXCLUDED.region, url = EXCLUDED.url,
-    currency = EXCLUDED.currency, platform = EXCLUDED.platform, demo = EXCLUDED.demo, enabled = true
+    currency = EXCLUDED.currency, platform = EXCLUDED.platform, demo = EXCLUDED.demo,
+    crawl_every_seconds = EXCLUDED.crawl_every_seconds, enabled = true
 WHERE (shops.name, shops.city, shops.region, shops.url, shops.currency, shops.platform, shops.demo,
-    shops.enabled)
+    shops.crawl_every_seconds, shops.enabled)
     IS DISTINCT FROM
     (EXCLUDED.name, EXCLUDED.city, EXCLUDED.region, EXCLUDED.url, EXCLUDED.currency, EXCLUDED.platform,
-     EXCLUDED.demo, true)
+     EXCLUDED.demo, EXCLUDED.crawl_every_seconds, true)
 """
 
-_DISABLE_OTHERS = "UPDATE shops SET enabled = false WHERE enabled AND NOT slug = ANY ($1::text[])"
+_DISABLE_OTHERS = """
+UPDATE shops SET enabled = false WHERE enabled AND definition IS NULL AND NOT slug = ANY ($1::text[])
+"""
 
 # One transaction adds brands at a time: two that add the same ones in other orders would deadlock.
 _LOCK_BRANDS = "LOCK TABLE brands IN SHARE ROW EXCLUSIVE MODE"
@@ -33,10 +36,11 @@ async def ensure_shops(
 ) -> None:
     """Add the shops or bring them up to date; all of them count as watched. Idempotent.
 
-    `disable_others` marks those that are not named as no longer watched; what they listed stays as it was.
+    `disable_others` marks those that are not named as no longer watched, unless they were added by command;
+    what they listed stays as it was.
     """
     ordered = sorted(shops, key=lambda shop: shop.slug)
-    fields = ("slug", "name", "city", "region", "url", "currency", "platform", "demo")
+    fields = ("slug", "name", "city", "region", "url", "currency", "platform", "demo", "crawl_every_seconds")
     columns = [[getattr(shop, field) for shop in ordered] for field in fields]
     await connection.execute(_UPSERT_SHOPS, *columns)
     if disable_others:

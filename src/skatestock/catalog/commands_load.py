@@ -39,6 +39,7 @@ CROSS JOIN LATERAL (
 
 _OBSERVED = """
 SELECT shop_id, id, listing_id, product_id, currency, observed_at, seen_at, missed, delisted_at,
+    parser, parser_version,
     url, handle, title, name, vendor, brand, colourway, product_type, image_url
 FROM listings
 JOIN unnest($1::int[], $2::text[]) AS wanted (shop_id, listing_id) USING (shop_id, listing_id)
@@ -113,7 +114,8 @@ async def _load_listings(
     if pairs:
         shop_ids, listing_ids = zip(*pairs, strict=True)
         for row in await connection.fetch(_OBSERVED, shop_ids, listing_ids):
-            by_id[row[1]] = _add_listing(shops, row, ListingWords(*row[9:]))
+            listing = by_id[row[1]] = _add_listing(shops, row, ListingWords(*row[11:]))
+            listing.parser, listing.parser_version = row[9], row[10]
     ending = [shop_id for shop_id, demand in wanted.items() if demand.crawl_ends]
     if ending:
         for row in await connection.fetch(_ALL_OF_SHOPS, ending):

@@ -91,6 +91,19 @@ FROM unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::tex
 WHERE price_points.offer_id = new.offer_id AND price_points.observed_at = new.observed_at
 """
 
+_RETRACT_POINTS = """
+DELETE FROM price_points USING unnest($1::bigint[], $2::timestamptz[]) AS old (offer_id, observed_at)
+WHERE price_points.offer_id = old.offer_id AND price_points.observed_at = old.observed_at
+"""
+
+# An observation that was read anew takes the place of the first reading.
+_REREAD_OBSERVATIONS = """
+UPDATE observations SET parser_version = new.parser_version, evidence = new.evidence
+FROM unnest($1::bigint[], $2::timestamptz[], $3::int[], $4::text[])
+    AS new (listing_id, observed_at, parser_version, evidence)
+WHERE observations.listing_id = new.listing_id AND observations.observed_at = new.observed_at
+"""
+
 _RECORD_REJECTED = """
 INSERT INTO rejected_observations
     (shop_id, crawl_id, ordinal, listing_id, reason, detail, position, excerpt, rejected_at)
@@ -125,7 +138,12 @@ _POINT_COLUMNS = (
     *("offer_id", "observed_at", "price_minor", "compare_at_minor", "availability", "changes", "crawl_id"),
 )
 
+_OBSERVATION_COLUMNS = ("listing_id", "observed_at", "crawl_id", "parser", "parser_version", "evidence")
+
 _NO_HOLD = (None, None, None, None)
+
+PARTITIONED_BY_MONTH = ("price_points", "observations")
+"""The tables whose partitions must be made ahead."""
 
 Row = tuple[Any, ...]
 
@@ -143,6 +161,7 @@ class _Changed(NamedTuple):
     reworded_offers: list[tuple[ListingState, OfferState]]
     new_points: list[tuple[OfferState, PricePoint]]
     revised_points: list[tuple[OfferState, PricePoint]]
+    retracted_points: list[tuple[OfferState, PricePoint]]
 
 
 async def record_shop_states(connection: Connection, shops: Iterable[ShopState]) -> list[PricePoint]:
@@ -157,13 +176,14 @@ async def record_shop_states(connection: Connection, shops: Iterable[ShopState])
     await _add_offers(connection, changed.new_offers)
     await _update_listings(connection, changed)
     await _update_offers(connection, changed)
+    await _record_observations(connection, changed)
     await _record_points(connection, changed)
     await _record_rejected(connection, shops)
     return [point for _, point in changed.new_points]
 
 
 def _collect_changes(shops: Iterable[ShopState]) -> _Changed:
-    changed = _Changed([], [], [], [], [], [], [], [], [], [])
+    changed = _Changed([], [], [], [], [], [], [], [], [], [], [])
     for shop in shops:
         for listing in shop.listings.values():
             _collect_listing(changed, shop.id, listing)
@@ -200,6 +220,7 @@ def _collect_offer(changed: _Changed, listing: ListingState, offer: OfferState) 
             changed.new_points.append((offer, point))
         elif point.revised:
             changed.revised_points.append((offer, point))
+    changed.retracted_points.extend((offer, point) for point in offer.retracted)
 
 
 class PricePointMonths:
@@ -220,7 +241,11 @@ class PricePointMonths:
         """Make the months of these moments, within the caller's transaction."""
         months = {moment.date().replace(day=1) for moment in moments} - self._standing - self._made
         if months:
-            made = await ensure_month_partitions(connection, "price_points", months)
+            made = [
+                name
+                for table in PARTITIONED_BY_MONTH
+                for name in await ensure_month_partitions(connection, table, months)
+            ]
             (self._made if made else self._standing).update(months)
 
 
@@ -360,7 +385,23 @@ async def _update_offers(connection: Connection, changed: _Changed) -> None:
     await _execute(connection, _REWORD_OFFERS, reworded)
 
 
+async def _record_observations(connection: Connection, changed: _Changed) -> None:
+    new: list[Row] = []
+    reread: list[Row] = []
+    for listing in (*(listing for _, listing in changed.new_listings), *changed.observed):
+        for seen in listing.observations.values():
+            if seen.is_reread:
+                reread.append((listing.id, seen.observed_at, seen.parser_version, seen.evidence))
+            else:
+                new.append((listing.id, *seen[:5]))
+    if new:
+        await _copy(connection, "observations", _OBSERVATION_COLUMNS, new)
+    await _execute(connection, _REREAD_OBSERVATIONS, reread)
+
+
 async def _record_points(connection: Connection, changed: _Changed) -> None:
+    retracted = [(offer.id, point.observed_at) for offer, point in changed.retracted_points]
+    await _execute(connection, _RETRACT_POINTS, retracted)
     if changed.new_points:
         rows = [
             (

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 
+from skatestock.catalog.freshness import SILENT_REASONS, Freshness, Standing, judge_freshness
 from skatestock.database.pool import Connection
 
 _FINGERPRINTS = """
@@ -27,22 +27,31 @@ ORDER BY c.started_at DESC
 """
 
 _STATUSES = """
-SELECT s.slug, s.name, s.city, s.region, s.url, s.platform, s.enabled, s.demo,
-    last.started_at AS last_crawl_at, last.completed_at AS last_completed_at, last.reason AS last_reason,
-    last.detail AS last_detail, whole.completed_at AS last_complete_at,
+SELECT s.slug, s.name, s.city, s.region, s.url, s.platform, s.enabled, s.demo, s.crawl_every_seconds,
+    s.disabled_at, s.disabled_because, last.started_at AS last_crawl_at,
+    last.completed_at AS last_completed_at, last.reason AS last_reason, last.detail AS last_detail,
+    whole.completed_at AS last_complete_at,
     (SELECT count(*) FROM listings l WHERE l.shop_id = s.id AND l.delisted_at IS NULL) AS listings,
     (SELECT count(*) FROM offers o JOIN listings l ON l.id = o.listing_id
      WHERE l.shop_id = s.id AND o.availability = 'in_stock') AS offers_in_stock,
     (SELECT coalesce(sum(c.rejected), 0) FROM crawls c WHERE c.shop_id = s.id)
-    + (SELECT count(*) FROM rejected_observations r WHERE r.shop_id = s.id AND r.ordinal IS NULL) AS rejected
+    + (SELECT count(*) FROM rejected_observations r WHERE r.shop_id = s.id AND r.ordinal IS NULL) AS rejected,
+    ended.reason AS telling_reason,
+    (SELECT count(*) FROM crawls c WHERE c.shop_id = s.id AND NOT c.complete AND NOT c.reason = ANY ($1)
+     AND (whole.started_at IS NULL OR c.started_at > whole.started_at)) AS failures
 FROM shops s
 LEFT JOIN LATERAL (
     SELECT * FROM crawls c WHERE c.shop_id = s.id ORDER BY c.started_at DESC, c.id DESC LIMIT 1
 ) AS last ON true
 LEFT JOIN LATERAL (
-    SELECT completed_at FROM crawls c WHERE c.shop_id = s.id AND c.complete
+    SELECT started_at, completed_at FROM crawls c WHERE c.shop_id = s.id AND c.complete
     ORDER BY c.completed_at DESC LIMIT 1
 ) AS whole ON true
+LEFT JOIN LATERAL (
+    SELECT reason FROM crawls c
+    WHERE c.shop_id = s.id AND c.completed_at IS NOT NULL AND NOT c.reason = ANY ($1)
+    ORDER BY c.started_at DESC, c.id DESC LIMIT 1
+) AS ended ON true
 ORDER BY s.slug
 """
 
@@ -58,16 +67,6 @@ class ListingCounts(NamedTuple):
     """Of the whole but implausible crawls since then, newest first."""
 
 
-class Freshness(StrEnum):
-    """How far what we say about a shop can be trusted."""
-
-    NEVER_CRAWLED = "never crawled"
-    FRESH = "fresh"
-    STALE = "stale"
-    """The last crawl that ended was not complete, or the last complete one is too long ago."""
-    DISABLED = "disabled"
-
-
 class ShopStatus(NamedTuple):
     """One shop as `skatestock status` shows it."""
 
@@ -79,6 +78,10 @@ class ShopStatus(NamedTuple):
     platform: str
     enabled: bool
     demo: bool
+    crawl_every_seconds: int
+    disabled_at: datetime | None
+    disabled_because: str | None
+    """`operator` or `failing`; None while the shop is crawled."""
     last_crawl_at: datetime | None
     last_completed_at: datetime | None
     last_reason: str | None
@@ -87,17 +90,24 @@ class ShopStatus(NamedTuple):
     listings: int
     offers_in_stock: int
     rejected: int
+    telling_reason: str | None
+    """How the last crawl ended that says something of the shop."""
+    failures: int
+    """Of those, how many in a row were not complete."""
 
-    def freshness(self, now: datetime, *, fresh_for_seconds: int = 2 * 3600) -> Freshness:
+    def freshness(self, now: datetime) -> Freshness:
         """Tell in one word how the shop stands."""
-        if not self.enabled:
-            return Freshness.DISABLED
-        if self.last_crawl_at is None:
-            return Freshness.NEVER_CRAWLED
-        if self.last_complete_at is None or self.last_reason not in (None, "complete"):
-            return Freshness.STALE
-        age_seconds = (now - self.last_complete_at).total_seconds()
-        return Freshness.FRESH if age_seconds <= fresh_for_seconds else Freshness.STALE
+        return judge_freshness(
+            Standing(
+                enabled=self.enabled and self.disabled_at is None,
+                crawled=self.last_crawl_at is not None,
+                last_complete_at=self.last_complete_at,
+                reason=self.telling_reason,
+                failures=self.failures,
+                crawl_every_seconds=self.crawl_every_seconds,
+            ),
+            now,
+        )
 
 
 async def fetch_last_fingerprints(
@@ -121,4 +131,4 @@ async def fetch_listing_counts(connection: Connection, shop: str) -> ListingCoun
 
 async def fetch_shop_statuses(connection: Connection) -> list[ShopStatus]:
     """Return every shop's status, by slug."""
-    return [ShopStatus(*row) for row in await connection.fetch(_STATUSES)]
+    return [ShopStatus(*row) for row in await connection.fetch(_STATUSES, list(SILENT_REASONS))]

@@ -24,6 +24,7 @@ class ShopRecord(msgspec.Struct, frozen=True, kw_only=True):
     city: str | None = None
     region: str | None = None
     demo: bool = False
+    crawl_every_seconds: int = 1800
 
 
 class Change(StrEnum):
@@ -90,6 +91,8 @@ class OfferState(msgspec.Struct, gc=False):
     hold: Hold | None = None
     points: list[PricePoint] = []
     """In order: those of this batch, and those stored ones that a rule may still look at or revise."""
+    retracted: list[PricePoint] = []
+    """Stored points that were never so: the observation that made them has been read anew."""
     ended_from: Availability | None = None
     """The availability that the offer had when this batch concluded that it is gone."""
     words_changed: bool = False
@@ -149,6 +152,18 @@ class Sighting(NamedTuple):
     parser_version: int
 
 
+class Observation(NamedTuple):
+    """Where the price points of one moment of a listing are from."""
+
+    observed_at: datetime
+    crawl_id: str
+    parser: str
+    parser_version: int
+    evidence: str | None
+    is_reread: bool
+    """Whether it stands in the place of a stored one."""
+
+
 class ListingState(msgspec.Struct, gc=False):
     """One listing, with its offers where a rule needs them."""
 
@@ -165,6 +180,11 @@ class ListingState(msgspec.Struct, gc=False):
     """None where the batch does not observe the listing, so that its words do not matter."""
     sighting: Sighting | None = None
     """Set once an observation of this batch is applied."""
+    observations: dict[datetime, Observation] = {}
+    """Those of this batch by their moment; one of them may stand in the place of a stored one."""
+    parser: str = ""
+    """What read the last observation that was applied."""
+    parser_version: int = 0
     offers: dict[str, OfferState] = {}
     first_seen_at: datetime | None = None
     """Set for a new listing only."""

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from skatestock.catalog.freshness import SILENT_REASONS, Standing
 from skatestock.catalog.search import fold_sql, patterns_sql, split_words
 from skatestock.catalog.views import (
     HeldPrice,
@@ -177,17 +178,19 @@ async def find_product(connection: Connection, product_id: int) -> ProductDetail
 
 _FIND_HISTORY = """
 SELECT p.id AS product_id, s.slug, s.name AS shop_name, s.demo, l.id AS listing_key, l.currency,
-       o.id, o.offer_id, o.title, o.options::text AS options, point.*
+       o.id, o.offer_id, o.title, o.options::text AS options, point.*,
+       seen.parser, seen.parser_version, seen.evidence
 FROM products p
 LEFT JOIN (listings l
     JOIN shops s ON s.id = l.shop_id AND ($3::text[] IS NULL OR s.slug = ANY($3))
     JOIN offers o ON o.listing_id = l.id
     CROSS JOIN LATERAL (
-        (SELECT observed_at, price_minor, compare_at_minor, availability, changes FROM price_points
+        (SELECT observed_at, price_minor, compare_at_minor, availability, changes, crawl_id FROM price_points
          WHERE offer_id = o.id AND observed_at <= $2 ORDER BY observed_at DESC LIMIT 1)
         UNION ALL
-        SELECT observed_at, price_minor, compare_at_minor, availability, changes FROM price_points
-        WHERE offer_id = o.id AND observed_at > $2) AS point)
+        SELECT observed_at, price_minor, compare_at_minor, availability, changes, crawl_id FROM price_points
+        WHERE offer_id = o.id AND observed_at > $2) AS point
+    LEFT JOIN observations seen ON seen.listing_id = l.id AND seen.observed_at = point.observed_at)
     ON l.product_id = p.id
 WHERE p.id = $1
 ORDER BY s.slug, l.id, o.position, o.id, point.observed_at"""
@@ -213,13 +216,20 @@ _FIND_SHOPS = """
 SELECT s.slug, s.name, s.city, s.region, s.url, s.currency, s.demo,
        coalesce(n.listings, 0) AS listings, coalesce(n.delisted, 0) AS delisted,
        complete.completed_at AS last_complete_crawl_at, ended.completed_at AS last_crawl_at,
-       ended.reason AS last_crawl_reason
+       ended.reason AS last_crawl_reason, s.enabled AND s.disabled_at IS NULL AS enabled,
+       s.crawl_every_seconds, telling.reason AS telling_reason,
+       EXISTS (SELECT FROM crawls c WHERE c.shop_id = s.id) AS crawled,
+       (SELECT count(*) FROM crawls c WHERE c.shop_id = s.id AND NOT c.complete AND NOT c.reason = ANY ($1)
+        AND (complete.started_at IS NULL OR c.started_at > complete.started_at)) AS failures
 FROM shops s
 LEFT JOIN (SELECT shop_id, count(*) FILTER (WHERE delisted_at IS NULL) AS listings,
                   count(delisted_at) AS delisted
            FROM listings GROUP BY shop_id) AS n ON n.shop_id = s.id
-LEFT JOIN LATERAL (SELECT completed_at FROM crawls WHERE shop_id = s.id AND complete
+LEFT JOIN LATERAL (SELECT started_at, completed_at FROM crawls WHERE shop_id = s.id AND complete
                    ORDER BY completed_at DESC LIMIT 1) AS complete ON true
+LEFT JOIN LATERAL (SELECT reason FROM crawls
+                   WHERE shop_id = s.id AND completed_at IS NOT NULL AND NOT reason = ANY ($1)
+                   ORDER BY started_at DESC, id DESC LIMIT 1) AS telling ON true
 LEFT JOIN LATERAL (SELECT completed_at, reason FROM crawls WHERE shop_id = s.id AND completed_at IS NOT NULL
                    ORDER BY started_at DESC LIMIT 1) AS ended ON true
 ORDER BY s.slug"""
@@ -227,7 +237,20 @@ ORDER BY s.slug"""
 
 async def find_shops(connection: Connection) -> tuple[ShopState, ...]:
     """Read every shop with its counts and its freshness, by slug."""
-    return tuple(ShopState(**row) for row in await connection.fetch(_FIND_SHOPS))
+    return tuple(_read_shop(row) for row in await connection.fetch(_FIND_SHOPS, list(SILENT_REASONS)))
+
+
+def _read_shop(row: asyncpg.Record) -> ShopState:
+    standing = Standing(
+        enabled=row["enabled"],
+        crawled=row["crawled"],
+        last_complete_at=row["last_complete_crawl_at"],
+        reason=row["telling_reason"],
+        failures=row["failures"],
+        crawl_every_seconds=row["crawl_every_seconds"],
+    )
+    fields = (field for field in ShopState.__struct_fields__ if field != "standing")
+    return ShopState(**{field: row[field] for field in fields}, standing=standing)
 
 
 _AVAILABILITY_BY_RANK = (
@@ -338,6 +361,10 @@ def _read_step(row: asyncpg.Record) -> PriceStep:
         compare_at=_read_money(row["compare_at_minor"], row["currency"]),
         availability=Availability(row["availability"]),
         changes=tuple(row["changes"]),
+        crawl_id=row["crawl_id"],
+        parser=row["parser"],
+        parser_version=row["parser_version"],
+        evidence=row["evidence"],
     )
 
 

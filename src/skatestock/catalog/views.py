@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from skatestock.catalog.freshness import Standing
 from skatestock.vocabulary import money
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money
@@ -129,6 +130,12 @@ class PriceStep(msgspec.Struct, frozen=True, kw_only=True):
     compare_at: Money | None
     availability: Availability
     changes: tuple[str, ...]
+    crawl_id: str
+    parser: str | None
+    """What read the observation that this is from; None where a crawl's end made the point."""
+    parser_version: int | None
+    evidence: str | None
+    """The key of the page that said so; it is kept for some days only."""
 
 
 class OfferHistory(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +167,8 @@ class ShopState(msgspec.Struct, frozen=True, kw_only=True):
     last_crawl_at: datetime | None
     last_crawl_reason: str | None
     """`complete`, or why the last crawl that ended was not."""
+    standing: Standing
+    """What its state is judged by."""
 
 
 def discount_percent(price: Money | None, compare_at: Money | None) -> int | None:

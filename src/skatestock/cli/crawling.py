@@ -3,7 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -16,12 +17,14 @@ from rich.markup import escape
 
 from skatestock.catalog.commands import ensure_shops
 from skatestock.catalog.crawl_queries import fetch_last_fingerprints, fetch_listing_counts
-from skatestock.catalog.model import ShopRecord
-from skatestock.cli.errors import INCOMPLETE, INTERRUPTED
+from skatestock.cli.crawl_ends import finish_crawl
+from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, UsageError
 from skatestock.cli.event_log import PARTITIONS
 from skatestock.cli.options import Data, flag, settings_from
 from skatestock.cli.platform import Platform, open_platform
 from skatestock.cli.processes import ingest_until_idle, stop_on_signals
+from skatestock.cli.robots_memory import CatalogRobots
+from skatestock.cli.shop_list import WatchedShops, fetch_watched_shops, shop_records
 from skatestock.cli.terminal import Terminal
 from skatestock.crawl.completeness import EarlierCounts
 from skatestock.crawl.politeness import Politeness
@@ -38,11 +41,14 @@ from skatestock.crawl.spacing import LocalSpacingGate, ValkeySpacingGate
 from skatestock.database.transactions import is_transient, retry_transient, transaction
 from skatestock.eventlog.dead_letters import AppendsWithin
 from skatestock.eventlog.port import Message, partition_for
+from skatestock.evidence.address import open_store
+from skatestock.evidence.keeping import CrawlEvidence
+from skatestock.evidence.model import KeptCrawl
 from skatestock.ingest.consumer import GROUP, TOPIC
-from skatestock.jobs.commands import claim_due_job, ensure_jobs, finish_job, note_progress
+from skatestock.jobs.commands import claim_due_job, ensure_jobs, note_progress
 from skatestock.jobs.errors import LeaseLostError
 from skatestock.jobs.heartbeat import run_with_heartbeat
-from skatestock.jobs.model import Lease, next_due_at
+from skatestock.jobs.model import Lease
 from skatestock.jobs.queries import fetch_now
 from skatestock.telemetry.logs import get_logger
 from skatestock.telemetry.metrics import RETRIES
@@ -51,6 +57,7 @@ from skatestock.vocabulary.time import Clock, format_moment, parse_moment, utc_n
 
 KIND = "crawl"
 _LOOK_EVERY_SECONDS = 1.0
+_LOOK_FOR_SHOPS_EVERY_SECONDS = 15.0
 
 _log = get_logger(__name__)
 
@@ -72,17 +79,32 @@ async def crawl(
         Shops to crawl now, such as `labor nj`; `skatestock shops` lists them.
     """
     settings = settings_from(data)
-    shops = load_shops(settings.shops_file)
-    wanted = [get_shop(shops, slug) for slug in slugs] or list(shops)
+    load_shops(settings.shops_file)  # a mistake in the file is told before anything is started
     now = once or bool(slugs)
     async with open_platform(settings, "crawl", interactive=now) as platform, crawling_reactor():
-        worker = CrawlWorker(platform, wanted)
+        watched = await retry_transient(lambda: _fetch_watched(platform))
+        worker = CrawlWorker(platform, _choose(watched, slugs), watched=watched)
         await retry_transient(lambda: worker.prepare(only=not slugs))
         stop = stop_on_signals()
         if now:
             return await _crawl_now(worker, stop)
         await worker.run(stop)
     return 0
+
+
+async def _fetch_watched(platform: Platform) -> WatchedShops:
+    async with platform.pool.acquire() as connection:
+        return await fetch_watched_shops(connection, platform.settings)
+
+
+def _choose(watched: WatchedShops, slugs: Sequence[str]) -> list[Shop]:
+    """Choose the shops to crawl; raises UsageError for one that an operator put to rest."""
+    for slug in watched.resting.intersection(slugs):
+        raise UsageError(f"the shop {slug!r} is disabled; `skatestock shops enable {slug}` wakes it")
+    for slug in watched.shadowed:
+        _log.warning("shop_shadowed", shop=slug, by="the file of shops, which names it or its address too")
+    wanted = [get_shop(watched.shops, slug) for slug in slugs] or list(watched.shops)
+    return [shop for shop in wanted if shop.slug not in watched.resting]
 
 
 async def _crawl_now(worker: "CrawlWorker", stop: asyncio.Event) -> int:
@@ -122,20 +144,35 @@ class CrawlWorker:
         shops: Sequence[Shop],
         clock: Clock = utc_now,
         limits: Politeness | None = None,
+        watched: WatchedShops | None = None,
     ) -> None:
         self.platform = platform
+        self._looks = watched is not None
+        self._watched = watched or WatchedShops(shops=())
+        self._next_look_at = time.monotonic() + _LOOK_FOR_SHOPS_EVERY_SECONDS
         self.shops: Mapping[str, Shop] = {shop.slug: shop for shop in shops}
         self.clock = clock
         self.limits = limits or Politeness()
         """The limits of its crawls, save spacing and contact, which follow from the settings."""
         self._holder = f"{socket.gethostname()}:{os.getpid()}"
         self._cache = None if platform.redis_url is None else connect_cache(platform.redis_url)
+        settings = platform.settings
+        keeps = settings.evidence_days > 0
+        self._evidence = open_store(settings.evidence_url, settings.evidence_folder) if keeps else None
         self._gate = LocalSpacingGate() if self._cache is None else ValkeySpacingGate(self._cache)
         self._running: set[asyncio.Task[CrawlOutcome | None]] = set()
 
     async def prepare(self, *, only: bool) -> None:
-        """Write the shops into the catalogue and set up their jobs; `only` disables all other shops."""
-        jobs = {job_of(shop.slug): shop.crawl_every_seconds for shop in self.shops.values()}
+        """Write the shops into the catalogue and set up their jobs; `only` disables all other shops.
+
+        A shop that was added by command meanwhile is not disabled by that.
+        """
+        resting = self._watched.resting
+        jobs = {
+            job_of(shop.slug): shop.crawl_every_seconds
+            for shop in self.shops.values()
+            if shop.slug not in resting
+        }
         async with transaction(self.platform.pool) as connection:
             await ensure_shops(connection, shop_records(self.shops.values()), disable_others=only)
             await ensure_jobs(connection, KIND, jobs, await fetch_now(connection), disable_others=only)
@@ -143,6 +180,7 @@ class CrawlWorker:
     async def run(self, stop: asyncio.Event) -> None:
         """Crawl whatever is due until `stop` is set; then end the crawls in hand as interrupted."""
         while not stop.is_set():
+            await self._look_for_shops()
             lease = await self._claim_patiently()
             if lease is not None:
                 self._start(lease, stop)
@@ -152,6 +190,22 @@ class CrawlWorker:
             except TimeoutError:
                 continue
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _look_for_shops(self) -> None:
+        """Take up, now and then, the shops that were added by command since."""
+        if not self._looks or time.monotonic() < self._next_look_at:
+            return
+        self._next_look_at = time.monotonic() + _LOOK_FOR_SHOPS_EVERY_SECONDS
+        try:
+            self._watched = watched = await _fetch_watched(self.platform)
+            new = [shop for shop in watched.shops if shop.slug not in {*self.shops, *watched.resting}]
+            self.shops = {**self.shops, **{shop.slug: shop for shop in new}}
+            if new:
+                await self.prepare(only=False)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            RETRIES.labels(part="crawl", kind=type(error).__name__).inc()
 
     async def crawl_now(self, slug: str, stop: asyncio.Event | None = None) -> CrawlOutcome | None:
         """Crawl one shop whether it is due or not; None when another process holds it or the crawl failed."""
@@ -226,18 +280,22 @@ class CrawlWorker:
             filter_state=lease.state.get("filter"),
             after=after,
             unfinished_before="appended_at" in lease.state,
+            public_only=shop.slug in self._watched.public_only,
         )
         publisher = _LeasedPublisher(self.platform, lease, self.clock, after)
         with start_span("crawl", shop=shop.slug, crawl_id=request.crawl_id):
-            return await crawl_shop(request, self._ports(publisher), self._politeness(shop), self.clock, stop)
+            ports = self._ports(publisher, KeptCrawl(self.clock().date(), shop.slug, request.crawl_id))
+            return await crawl_shop(request, ports, self._politeness(shop), self.clock, stop)
 
-    def _ports(self, publisher: "_LeasedPublisher") -> CrawlPorts:
+    def _ports(self, publisher: "_LeasedPublisher", crawl: KeptCrawl) -> CrawlPorts:
         return CrawlPorts(
             publisher=publisher,
+            evidence=None if self._evidence is None else CrawlEvidence(self._evidence, crawl),
             last_fingerprints=_CatalogFingerprints(self.platform),
             listing_counts=_CatalogCounts(self.platform),
             spacing_gate=self._gate,
             cache=self._cache,
+            robots_memory=CatalogRobots(self.platform.pool, self.clock),
             encode=self.platform.codec.encode,
         )
 
@@ -247,23 +305,8 @@ class CrawlWorker:
         return msgspec.structs.replace(self.limits, spacing_seconds=spacing, contact=settings.crawl_contact)
 
     async def _finish(self, lease: Lease, outcome: CrawlOutcome) -> None:
-        async with self.platform.pool.acquire() as connection:
-            now = await fetch_now(connection)
-            due_at = next_due_at(lease.due_at, lease.every_seconds, now)
-            if outcome.retry_not_before is not None:
-                due_at = max(due_at, outcome.retry_not_before)
-            state = {"completed_at": format_moment(outcome.completed_at), "filter": outcome.filter_state}
-            failed = not outcome.complete
-            if failed and "appended_at" in lease.state:
-                # What an earlier crawl left unfinished is settled by a crawl that sees the whole shop.
-                state["appended_at"] = lease.state["appended_at"]
-            await finish_job(connection, lease, now, outcome.reason.value, failed, state, due_at)
-
-
-def shop_records(shops: Iterable[Shop]) -> list[ShopRecord]:
-    """Turn shops as their file describes them into what the catalogue keeps of them."""
-    fields = ShopRecord.__struct_fields__
-    return [ShopRecord(**{field: getattr(shop, field) for field in fields}) for shop in shops]
+        async with transaction(self.platform.pool) as connection:
+            await finish_crawl(connection, lease, outcome)
 
 
 def job_of(slug: str) -> str:

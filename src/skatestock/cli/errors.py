@@ -15,6 +15,7 @@ from skatestock.eventlog.errors import (
     SchemaNotRegisteredError,
     UnknownTopicError,
 )
+from skatestock.evidence.errors import EvidenceError, EvidenceUnavailableError
 from skatestock.jobs.errors import JobsError
 from skatestock.telemetry.errors import TelemetryError
 from skatestock.vocabulary.errors import SkateStockError
@@ -82,6 +83,7 @@ _REFUSALS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 _AWAY = (
     CacheRefusedError,
     DatabaseUnavailableError,
+    EvidenceUnavailableError,
     LogRefusedError,
     LogUnavailableError,
     NothingRunsError,
@@ -90,7 +92,10 @@ _AWAY = (
     SchemaNotRegisteredError,
     UnknownTopicError,
 )
-_OURS = (SkateStockError, EmbeddedError, DatabaseError, EventLogError, JobsError, TelemetryError)
+_OURS = (
+    *(SkateStockError, EmbeddedError, DatabaseError, EventLogError, EvidenceError),
+    *(JobsError, TelemetryError),
+)
 
 
 def find_failure(error: BaseException) -> Failure | None:

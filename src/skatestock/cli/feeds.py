@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.progress import track
 
 from skatestock.catalog.commands import ensure_shops
-from skatestock.cli.crawling import shop_records
 from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, UsageError
 from skatestock.cli.options import Data, settings_from
 from skatestock.cli.platform import Platform, open_platform
 from skatestock.cli.processes import ingest_until_idle, stop_on_signals
+from skatestock.cli.shop_list import shop_records
 from skatestock.cli.terminal import Terminal, count_of, make_table
 from skatestock.crawl.errors import FeedError
 from skatestock.crawl.feeds import ParsedFeed, feed_events, parse_feed, parse_feed_name

@@ -1,4 +1,4 @@
-"""`skatestock shops` and `status`: what there is, and how it stands."""
+"""`skatestock status`: what there is, and how it stands."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,14 +8,15 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from skatestock.api.context import STALE_AFTER_SECONDS
-from skatestock.catalog.crawl_queries import Freshness, ShopStatus, fetch_shop_statuses
+from skatestock.catalog.crawl_queries import ShopStatus, fetch_shop_statuses
+from skatestock.catalog.freshness import Freshness
+from skatestock.catalog.quality_queries import QualityFilter, count_quality_issues
 from skatestock.cli.errors import UNAVAILABLE, find_failure
 from skatestock.cli.event_log import describe_servers
 from skatestock.cli.options import Data, Json, settings_from
 from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, Platform, get_database_url, open_platform
+from skatestock.cli.quality import describe_open_issues, say_open_issues
 from skatestock.cli.terminal import PROCESS_COLOURS, Terminal, format_age, make_table, print_json
-from skatestock.crawl.shops import load_shops
 from skatestock.embedded.children import ChildState
 from skatestock.embedded.process_records import FolderProcesses, find_processes
 from skatestock.eventlog.dead_letters import count_dead_letters
@@ -27,24 +28,14 @@ from skatestock.jobs.queries import fetch_now
 from skatestock.settings import Settings
 from skatestock.vocabulary.time import format_moment
 
-_STATE_COLOURS = {Freshness.FRESH: "green", Freshness.STALE: "yellow", Freshness.DISABLED: "dim"}
-
-
-def shops(*, as_json: Json = False, data: Data = None) -> int:
-    """List the shops that are watched, as their file describes them."""
-    found = load_shops(settings_from(data).shops_file)
-    if as_json:
-        print_json([msgspec.to_builtins(shop) for shop in found])
-        return 0
-    table = make_table("slug", "name", "where", "address", "every")
-    table.columns[3].no_wrap = True
-    for shop in found:
-        where = ", ".join(part for part in (shop.city, shop.region) if part)
-        name = escape(shop.name) + (" [dim](demo)[/]" if shop.demo else "")
-        every = format_age(shop.crawl_every_seconds)
-        table.add_row(shop.slug, name, escape(where), escape(shop.url), every)
-    Terminal().print(table)
-    return 0
+STATE_COLOURS = {
+    Freshness.FRESH: "green",
+    Freshness.STALE: "yellow",
+    Freshness.BLOCKED: "red",
+    Freshness.FAILING: "red",
+    Freshness.DISABLED: "dim",
+}
+"""How a shop stands, as a colour; dim for any other state."""
 
 
 async def status(*, as_json: Json = False, data: Data = None) -> int:
@@ -84,9 +75,11 @@ async def _describe(platform: Platform) -> dict[str, Any]:
         now = await fetch_now(connection)
         shop_statuses = await fetch_shop_statuses(connection)
         letters = await count_dead_letters(connection)
+        issues = await count_quality_issues(connection, QualityFilter())
     return {
         "at": format_moment(now),
-        "shops": [_describe_shop(shop, now) for shop in shop_statuses],
+        "shops": [describe_shop(shop, now) for shop in shop_statuses],
+        "quality": describe_open_issues(issues),
         "dead_letters_waiting": sum(count.letters for count in letters if count.state == "waiting"),
         "dead_letters_unsent": sum(count.unsent for count in letters if count.log != TABLES),
     }
@@ -111,13 +104,14 @@ async def _describe_log(platform: Platform) -> dict[str, Any]:
     return described
 
 
-def _describe_shop(shop: ShopStatus, now: datetime) -> dict[str, Any]:
+def describe_shop(shop: ShopStatus, now: datetime) -> dict[str, Any]:
+    """Say how a shop stands, for scripts."""
     described = {
         name: format_moment(value) if isinstance(value, datetime) else value
         for name, value in shop._asdict().items()
     }
     age = None if shop.last_complete_at is None else int((now - shop.last_complete_at).total_seconds())
-    state = shop.freshness(now, fresh_for_seconds=STALE_AFTER_SECONDS)
+    state = shop.freshness(now)
     return described | {"state": state.value, "seconds_since_complete": age}
 
 
@@ -136,6 +130,7 @@ def _print_status(described: dict[str, Any]) -> None:
         return
     if described["shops"]:
         terminal.print(_shop_table(described["shops"]), "")
+        _print_given_up(terminal, described["shops"])
     else:
         terminal.say("No shop was crawled yet.")
     _print_log(terminal, described["log"], sum(described["lag"].values()))
@@ -145,6 +140,16 @@ def _print_status(described: dict[str, Any]) -> None:
     unsent = described["dead_letters_unsent"]
     underway = f"; {unsent} not yet in their topic" if unsent else ""
     terminal.say(f"dead letters  {waiting}{underway}")
+    terminal.say(f"data quality  {say_open_issues(described['quality'])}")
+
+
+def _print_given_up(terminal: Terminal, shop_rows: Sequence[dict[str, Any]]) -> None:
+    for shop in shop_rows:
+        if shop["disabled_because"] == "failing":
+            terminal.say(
+                f"[red]{shop['slug']} was disabled[/] on {shop['disabled_at'][:10]} after {shop['failures']} "
+                "crawls in a row that were not complete; it is tried once a day: `skatestock shops health`"
+            )
 
 
 def _print_log(terminal: Terminal, log: Mapping[str, Any], lag: int) -> None:
@@ -190,7 +195,7 @@ def _shop_table(shop_rows: Sequence[dict[str, Any]]) -> Table:
     table = make_table(*columns, title="Shops")
     table.columns[0].no_wrap = table.columns[2].no_wrap = True
     for shop in shop_rows:
-        colour = _STATE_COLOURS.get(Freshness(shop["state"]), "dim")
+        colour = STATE_COLOURS.get(Freshness(shop["state"]), "dim")
         age = shop["seconds_since_complete"]
         last = ": ".join(part for part in (shop["last_reason"], shop["last_detail"]) if part)
         table.add_row(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import skatestock
+from skatestock.catalog.commands_record import PARTITIONED_BY_MONTH
 from skatestock.cli.errors import NothingRunsError
 from skatestock.cli.event_log import TOPICS, describe_servers, open_event_log
 from skatestock.database.partitions import ensure_month_partitions, months_around
@@ -131,7 +132,11 @@ async def ensure_partitions_ahead(pool: Pool) -> list[str]:
     async with transaction(pool) as connection:
         today = await fetch_today(connection)
         months = months_around(today, back=1, ahead=_PRICE_MONTHS_AHEAD)
-        made = await ensure_month_partitions(connection, "price_points", months)
+        made = [
+            name
+            for table in PARTITIONED_BY_MONTH
+            for name in await ensure_month_partitions(connection, table, months)
+        ]
     return made + await ensure_log_partitions(pool, today=today, days_ahead=_LOG_DAYS_AHEAD)
 
 

@@ -10,8 +10,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 import skatestock
+from skatestock.catalog.commands_quality import prune_quality_issues
 from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, AddressTakenError
 from skatestock.cli.event_log import relaying_dead_letters
+from skatestock.cli.evidence_pruning import prune_evidence
 from skatestock.cli.options import Data, Json, Port, flag, settings_from
 from skatestock.cli.platform import (
     Platform,
@@ -21,6 +23,7 @@ from skatestock.cli.platform import (
     open_platform,
     prepare_database,
 )
+from skatestock.cli.quality_checks import check_quality
 from skatestock.cli.terminal import Terminal, print_json
 from skatestock.database.transactions import is_transient, retry_transient
 from skatestock.embedded.ports import find_obstacle
@@ -107,8 +110,9 @@ async def maintain(
     once: Annotated[bool, flag("Do it now and stop.")] = False,
     data: Data = None,
 ) -> int:
-    """Make partitions ahead and drop what the log's retention allows, every hour until stopped.
+    """Make partitions ahead, drop what retention allows, delete old evidence: every hour until stopped.
 
+    Also checks the data quality of each shop within a minute of a crawl's end.
     Several may run at once: a lease lets one of them work. With --once, exit code 4 says that another is at
     it or that the tables were too busy.
     """
@@ -117,6 +121,7 @@ async def maintain(
         await retry_transient(lambda: _ensure_maintenance(platform))
         while not stop.is_set():
             done = await _maintain_if_due(platform, force=once)
+            await check_quality(platform, force=once)
             if once:
                 return 0 if done else INCOMPLETE
             try:
@@ -160,11 +165,20 @@ async def _maintain(platform: Platform, lease: Lease) -> None:
         async with platform.pool.acquire() as connection:
             await give_back_job(connection, lease)
         raise
+    deleted_evidence = await prune_evidence(platform)
     async with platform.pool.acquire() as connection:
         now = await fetch_now(connection)
+        pruned = await prune_quality_issues(connection, now)
         due_at = next_due_at(lease.due_at, lease.every_seconds, now)
         await finish_job(connection, lease, now, "done", False, {}, due_at)
-    _log.info("maintained", made=made, dropped=retained.dropped, deleted_records=retained.deleted_records)
+    _log.info(
+        "maintained",
+        made=made,
+        dropped=retained.dropped,
+        deleted_records=retained.deleted_records,
+        pruned_issues=pruned,
+        deleted_evidence=deleted_evidence,
+    )
 
 
 async def _arrange_partitions(platform: Platform) -> tuple[list[str], Retained]:

@@ -16,8 +16,8 @@ from skatestock.catalog.rules_queries import RulesReport, find_unknown_words
 from skatestock.cli.errors import FAILED, UsageError
 from skatestock.cli.options import Data, Json, flag, settings_from
 from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, Platform, open_platform
+from skatestock.cli.shop_list import fetch_watched_shops
 from skatestock.cli.terminal import Terminal, count_of, make_table, print_json
-from skatestock.crawl.shops import load_shops
 from skatestock.settings import Settings
 from skatestock.vocabulary.normaliser import current_normaliser
 
@@ -72,8 +72,8 @@ async def apply(
     if not (yes or dry_run) and (as_json or not sys.stdin.isatty()):
         raise UsageError("nobody can be asked here: say --yes to apply the rules, or --dry-run to look")
     settings = settings_from(data)
-    ways = read_ways(settings)
     async with _open_platform(settings) as platform:
+        ways = await fetch_ways(platform)
         diff = await compare_rules(platform.pool, current_normaliser(), ways)
         if not as_json:
             _print_diff(diff)
@@ -92,10 +92,11 @@ async def apply(
     return 0
 
 
-def read_ways(settings: Settings) -> Mapping[str, ShopWays]:
-    """Tell, by slug, how the shops of the settings' file write their titles."""
-    shops = load_shops(settings.shops_file)
-    return {shop.slug: ShopWays(shop.title_habit, shop.shop_names) for shop in shops}
+async def fetch_ways(platform: Platform) -> Mapping[str, ShopWays]:
+    """Tell, by slug, how all shops that are watched write their titles."""
+    async with platform.pool.acquire() as connection:
+        watched = await fetch_watched_shops(connection, platform.settings)
+    return {shop.slug: ShopWays(shop.title_habit, shop.shop_names) for shop in watched.shops}
 
 
 @asynccontextmanager

@@ -31,6 +31,8 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """The entity tag under which the body may be asked for again; None where it has none."""
     unchanged: bool = False
     """Whether the shop said (304) that the page still reads as under the tag it was asked with."""
+    url: str = ""
+    """Where the body was found, after redirects."""
     headers: Mapping[str, str] = {}
     """What platforms read of an answer beside its body (`PAGING_HEADERS`), by lower-case name."""
 

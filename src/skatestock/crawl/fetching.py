@@ -16,6 +16,7 @@ from scrapy.utils.reactor import is_asyncio_reactor_installed, is_reactor_instal
 from twisted.internet import asyncioreactor
 
 from skatestock.crawl import middlewares
+from skatestock.crawl.addresses import GuardedResolver
 from skatestock.crawl.conditional import Fetched, parse_entity_tag
 from skatestock.crawl.errors import ReactorError
 from skatestock.crawl.middlewares import Manners
@@ -91,6 +92,11 @@ class Fetcher:
         """Return how many requests went out, those to robots.txt and the repeated ones included."""
         return self._manners.requests
 
+    @property
+    def spacing_seconds(self) -> float:
+        """Return the pause between two requests to this shop, as it now asks for it."""
+        return self._manners.spacing_seconds
+
     async def fetch(self, url: str, tag: str | None = None) -> Fetched:
         """Fetch one whole body, decompressed; with a tag only if it no longer reads as under that tag.
 
@@ -102,6 +108,7 @@ class Fetcher:
         stated = response.headers.get("ETag") if response.url == request.url else None
         return Fetched(
             body=response.body,
+            url=response.url,
             tag=parse_entity_tag(None if stated is None else stated.decode("latin-1")),
             unchanged=response.status == HTTPStatus.NOT_MODIFIED,
             headers={
@@ -138,6 +145,7 @@ async def crawling_reactor() -> AsyncIterator[None]:
     A process has one reactor for one loop, for good: leaving this ends crawling in this process.
     """
     reactor = _install_reactor()
+    reactor.installNameResolver(GuardedResolver(reactor.nameResolver))
     logging.getLogger("scrapy").setLevel(logging.WARNING)
     reactor.startRunning(installSignalHandlers=False)
     try:

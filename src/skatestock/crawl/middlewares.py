@@ -25,6 +25,7 @@ from scrapy.exceptions import (
 from scrapy.http import Response
 from twisted.internet.error import ConnectError, ConnectionClosed
 
+from skatestock.crawl.addresses import find_refused_address, guard_place
 from skatestock.crawl.bodies import ACCEPT_ENCODING, decompress_body, parse_content_encoding
 from skatestock.crawl.errors import CrawlStoppedError, PageError
 from skatestock.crawl.politeness import (
@@ -39,12 +40,19 @@ from skatestock.crawl.politeness import (
     judge_failure,
     site_of,
 )
-from skatestock.crawl.ports import SpacingGate
+from skatestock.crawl.ports import KnownRobots, RobotsMemory, SpacingGate
 from skatestock.crawl.reasons import CrawlReason
 from skatestock.crawl.robots import RobotsRules
+from skatestock.telemetry.logs import get_logger
 
 # What a shop answered about itself, which holds for robots.txt as for any page.
-_REASONS_OF_THE_SHOP = (CrawlReason.BLOCKED, CrawlReason.RETRY_LATER, CrawlReason.RATE_LIMITED)
+_REASONS_OF_THE_SHOP = (
+    CrawlReason.BLOCKED,
+    CrawlReason.RETRY_LATER,
+    CrawlReason.RATE_LIMITED,
+    CrawlReason.PRIVATE_ADDRESS,
+)
+_log = get_logger(__name__)
 
 _FAILURES: Mapping[type[Exception], CrawlReason] = {
     DownloadTimeoutError: CrawlReason.TIMED_OUT,
@@ -65,7 +73,18 @@ _FAILURES: Mapping[type[Exception], CrawlReason] = {
 class Manners:
     """What all middlewares of one crawl share; it learns while the crawl goes on."""
 
-    def __init__(self, politeness: Politeness, gate: SpacingGate, robots_agent: str) -> None:
+    def __init__(
+        self,
+        politeness: Politeness,
+        gate: SpacingGate,
+        robots_agent: str,
+        *,
+        robots_memory: RobotsMemory | None = None,
+        public_only: bool = False,
+    ) -> None:
+        self.robots_memory = robots_memory
+        self.public_only = public_only
+        """Whether addresses inside a network of our own are refused; see `addresses`."""
         self.politeness = politeness
         self.gate = gate
         self.robots_agent = robots_agent
@@ -99,7 +118,8 @@ class _Middleware:
 
 
 class RobotsMiddleware(_Middleware):
-    """Asks each host's robots.txt first; when that cannot be had, nothing is fetched."""
+    """Asks each host's robots.txt first; when that cannot be had, its last known rules hold, or nothing is
+    fetched."""
 
     def __init__(self, crawler: Crawler, manners: Manners) -> None:
         super().__init__(crawler, manners)
@@ -135,14 +155,36 @@ class RobotsMiddleware(_Middleware):
         try:
             response = await self._crawler.engine.download_async(Request(robots_url, meta=meta))
         except CrawlStoppedError as error:
-            if error.reason in _REASONS_OF_THE_SHOP:
-                raise
-            if error.reason is CrawlReason.REFUSED:
-                return RobotsRules.allow_all(self._manners.robots_agent)
+            return self._parse_rules(await self._find_known(host_of(url), error))
+        known = KnownRobots(response.body)
+        await self._remember(host_of(url), known)
+        return self._parse_rules(known)
+
+    async def _find_known(self, host: str, error: CrawlStoppedError) -> KnownRobots:
+        """Tell by which rules to go on without an answer; raises CrawlStoppedError where there are none."""
+        if error.reason in _REASONS_OF_THE_SHOP:
+            raise error
+        if error.reason is CrawlReason.REFUSED:
+            # Whoever answers 4xx has no rules.
+            known = KnownRobots(None)
+            await self._remember(host, known)
+            return known
+        memory = self._manners.robots_memory
+        last = None if memory is None else await memory.find(host)
+        if last is None:
             raise CrawlStoppedError(
                 CrawlReason.ROBOTS_UNREACHABLE, str(error), error.retry_after_seconds
             ) from error
-        return RobotsRules.parse(response.body, self._manners.robots_agent)
+        _log.warning("robots_unreachable", host=host, error=str(error), rules="the last known")
+        return last
+
+    async def _remember(self, host: str, known: KnownRobots) -> None:
+        if self._manners.robots_memory is not None:
+            await self._manners.robots_memory.keep(host, known)
+
+    def _parse_rules(self, known: KnownRobots) -> RobotsRules:
+        agent = self._manners.robots_agent
+        return RobotsRules.allow_all(agent) if known.body is None else RobotsRules.parse(known.body, agent)
 
 
 class PaceMiddleware(_Middleware):
@@ -173,6 +215,10 @@ class PaceMiddleware(_Middleware):
         """Return the request to send again, or None for a defect of ours; raises CrawlStoppedError."""
         if isinstance(exception, CrawlStoppedError):
             raise exception
+        address = find_refused_address(request.url) if self._manners.public_only else None
+        if address is not None:
+            detail = f"{host_of(request.url)} is at {address}, inside a network of our own"
+            raise CrawlStoppedError(CrawlReason.PRIVATE_ADDRESS, detail)
         reason = next((reason for kind, reason in _FAILURES.items() if isinstance(exception, kind)), None)
         if reason is None:
             # A defect of ours, not of the shop's: it must not look like one.
@@ -226,6 +272,8 @@ class SpacingMiddleware(_Middleware):
 
     async def process_request(self, request: Request) -> None:
         """Wait for the shop's turn; the last step before the request goes out."""
+        # For each request anew: a redirect may have led to another host.
+        guard_place(request.url, public_only=self._manners.public_only)
         await self._manners.gate.wait_turn(site_of(request.url), self._manners.spacing_seconds)
         self._manners.requests += 1
 

@@ -1,11 +1,18 @@
 """What a crawl needs of the rooms behind it, as small protocols; `cli` hands in what fulfils them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from skatestock.crawl.completeness import EarlierCounts
 from skatestock.eventlog.port import Message
 from skatestock.evidence.model import PageSeen
+
+
+class KnownRobots(NamedTuple):
+    """What a host's robots.txt said."""
+
+    body: bytes | None
+    """None if the host has none."""
 
 
 class Publisher(Protocol):
@@ -42,6 +49,16 @@ class SpacingGate(Protocol):
 
     async def hold(self, host: str, seconds: float) -> None:
         """Let nobody ask the host for so long from now; never shortens a longer hold."""
+
+
+class RobotsMemory(Protocol):
+    """What hosts' robots.txt said last, for the time in which a host cannot say it."""
+
+    async def find(self, host: str) -> KnownRobots | None:
+        """Find the last rules that may still be relied on."""
+
+    async def keep(self, host: str, known: KnownRobots) -> None:
+        """Remember what a host has just said."""
 
 
 class EvidenceKeeper(Protocol):

@@ -19,6 +19,7 @@ class CrawlReason(StrEnum):
     SERVER_ERROR = "server_error"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
+    PRIVATE_ADDRESS = "private_address"
     TIMED_OUT = "timed_out"
     REDIRECTED_AWAY = "redirected_away"
     PASSWORD_PAGE = "password_page"  # noqa: S105 - the name of a page, no secret

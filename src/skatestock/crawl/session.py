@@ -21,6 +21,7 @@ from skatestock.crawl.ports import (
     LeaseGuard,
     ListingCounts,
     Publisher,
+    RobotsMemory,
     SpacingGate,
 )
 from skatestock.crawl.reasons import CrawlReason
@@ -55,6 +56,8 @@ class CrawlRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The latest moment known of anything seen in the shop (the end of its last crawl, or what the catalogue
     knows if that one died): everything seen now is later, even if the system's clock was set back."""
     lease: LeaseGuard | None = None
+    public_only: bool = False
+    """Whether the shop may only be at a public address: one that a person did not put into the file."""
     unfinished_before: bool = False
     """Whether an earlier crawl of the shop appended something and never ended, with no complete crawl since.
     On Kafka what it appended last may arrive at any later time, so neither cache nor catalogue can say what
@@ -72,6 +75,8 @@ class CrawlPorts(msgspec.Struct, frozen=True, kw_only=True):
     """A client of Valkey that returns bytes, as `connect_cache` makes it; None where there is none."""
     evidence: EvidenceKeeper | None = None
     """Keeps the bodies of one crawl; None keeps none."""
+    robots_memory: RobotsMemory | None = None
+    """Without it, robots.txt must be had in every crawl."""
     encode: Encode = encode
     """Where a schema registry gives out the ids, its codec's."""
 
@@ -124,7 +129,13 @@ async def crawl_shop(
     or the lease raised: then the crawl has no end on the log, and the next one trusts no cache.
     """
     crawl = await _begin(request, ports, clock)
-    manners = Manners(politeness, ports.spacing_gate, request.shop.robots_agent)
+    manners = Manners(
+        politeness,
+        ports.spacing_gate,
+        request.shop.robots_agent,
+        robots_memory=ports.robots_memory,
+        public_only=request.public_only,
+    )
     reading = asyncio.create_task(_read(crawl, request.shop, ports.listing_counts, manners))
     try:
         await _wait_for(reading, stop)

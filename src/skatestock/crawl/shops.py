@@ -96,6 +96,12 @@ def parse_shops(text: str, file: str) -> tuple[Shop, ...]:
     return shops
 
 
+def _parse_shop(table: Any, place: int, file: str) -> Shop:
+    slug = table.get("slug") if isinstance(table, dict) else None
+    where = f"{file}: shop {slug!r}" if isinstance(slug, str) and slug else f"{file}: shop number {place}"
+    return read_shop(table, where)
+
+
 def get_shop(shops: Sequence[Shop], slug: str) -> Shop:
     """Return the shop of that slug; raises ShopsFileError with the slugs that there are."""
     for shop in shops:
@@ -119,9 +125,8 @@ def derive_demo_shops(shops: Sequence[Shop], urls: Mapping[str, str]) -> tuple[S
     )
 
 
-def _parse_shop(table: Any, place: int, file: str) -> Shop:
-    slug = table.get("slug") if isinstance(table, dict) else None
-    where = f"{file}: shop {slug!r}" if isinstance(slug, str) and slug else f"{file}: shop number {place}"
+def read_shop(table: Mapping[str, Any], where: str) -> Shop:
+    """Read one shop as a `[[shops]]` table describes it; raises ShopsFileError that begins with `where`."""
     try:
         shop = msgspec.convert(table, Shop)
     except msgspec.ValidationError as error:

@@ -38,6 +38,12 @@ _CLAIM = """
     FROM due WHERE l.job = due.job
     RETURNING l.job, l.token, l.leased_until, l.state, l.due_at, l.every_seconds, l.consecutive_failures
 """
+_SWITCH = """
+    UPDATE job_leases SET enabled = $2, due_at = CASE WHEN $2 AND NOT enabled THEN $3 ELSE due_at END,
+        consecutive_failures = CASE WHEN $2 THEN 0 ELSE consecutive_failures END,
+        state = CASE WHEN $2 THEN state - 'failing_since' ELSE state END
+    WHERE job = $1 RETURNING job
+"""
 # A lease that ran out is still its holder's as long as nobody else has claimed the job: the token decides.
 _EXTEND = """
     UPDATE job_leases SET leased_until = $3 WHERE job = $1 AND token = $2 AND holder IS NOT NULL RETURNING job
@@ -50,7 +56,8 @@ _NOTE = """
 _FINISH = """
     UPDATE job_leases
     SET holder = NULL, leased_until = NULL, last_finished_at = $3, last_outcome = $4, state = $6, due_at = $7,
-        consecutive_failures = CASE WHEN $5 THEN consecutive_failures + 1 ELSE 0 END
+        consecutive_failures = CASE WHEN $5::boolean IS NULL THEN consecutive_failures
+            WHEN $5 THEN consecutive_failures + 1 ELSE 0 END
     WHERE job = $1 AND token = $2 AND holder IS NOT NULL
     RETURNING job
 """
@@ -94,6 +101,14 @@ async def claim_due_job(
     return None if row is None else Lease(**row)
 
 
+async def switch_job(connection: Connection, job: str, now: datetime, *, enabled: bool) -> bool:
+    """Let a job be claimed, from now on and with no failures behind it, or not; tells whether there is one.
+
+    Who holds its lease finishes in good order. Idempotent.
+    """
+    return await connection.fetchval(_SWITCH, job, enabled, now) is not None
+
+
 async def extend_lease(connection: Connection, lease: Lease, now: datetime, lease_seconds: float) -> Lease:
     """Hold the job for `lease_seconds` from now on; raises LeaseLostError when it is another's."""
     until = now + timedelta(seconds=lease_seconds)
@@ -122,12 +137,13 @@ async def finish_job(
     lease: Lease,
     now: datetime,
     outcome: str,
-    failed: bool,
+    failed: bool | None,
     state: dict[str, Any],
     next_due_at: datetime,
 ) -> None:
     """Say how the job went, leave `state` for the next run, and give the lease back.
 
+    `failed` is None for an outcome that says nothing of the work itself: failures in a row stay as counted.
     Raises LeaseLostError when the job is another's, or was finished with this lease before; nothing is
     stored then.
     """

@@ -28,10 +28,36 @@ CRAWLS_COMPLETED = Counter(
     ["shop", "reason"],
 )
 
+SHOPS_DISABLED = Counter(
+    "skatestock_shops_disabled", "Shops that were disabled because they failed for too long.", ["shop"]
+)
+
+SHOPS_RECOVERED = Counter(
+    "skatestock_shops_recovered",
+    "Shops that a probe saw whole again after they were disabled for failing.",
+    ["shop"],
+)
+
 CRAWL_FILTER_ANSWERS = Counter(
     "skatestock_crawl_filter_answers",
     "Listings that the unchanged-filter was asked about; the answer is hit, miss or away.",
     ["answer"],
+)
+
+EVIDENCE_PAGES = Counter(
+    "skatestock_evidence_pages",
+    "Pages whose body a crawl wanted to keep; the outcome is kept or lost.",
+    ["outcome"],
+)
+
+EVIDENCE_BYTES = Counter("skatestock_evidence_bytes", "Bytes of bodies that were kept, compressed.")
+
+EVIDENCE_SECONDS = Histogram(
+    "skatestock_evidence_seconds", "Time that it took to keep one page, in seconds.", buckets=_SECONDS
+)
+
+EVIDENCE_PRUNED = Counter(
+    "skatestock_evidence_pruned", "Pieces of evidence that were deleted because of their age."
 )
 
 INGEST_RECORDS = Counter(
@@ -124,6 +150,18 @@ EVENTLOG_BUFFERED_RECORDS = Gauge(
 
 EVENTLOG_BUFFERED_BYTES = Gauge(
     "skatestock_eventlog_buffered_bytes", "Bytes that were fetched and wait in memory for their batch."
+)
+
+QUALITY_ISSUES = Gauge(
+    "skatestock_quality_issues",
+    "Open issues of data quality, as the last check of the shop found them.",
+    ["shop", "kind", "severity"],
+)
+
+QUALITY_CHECK_SECONDS = Histogram(
+    "skatestock_quality_check_seconds",
+    "Time that the check of one shop's data quality took, in seconds.",
+    buckets=_SECONDS,
 )
 
 API_REQUESTS = Counter(

@@ -45,6 +45,7 @@ MAX_PAGE_SIZE = 100
 
 # Groups only name other products, which are listed themselves.
 _GROUP = "grouped"
+_VARIABLE = "variable"
 _MAX_DIGITS = 6
 
 
@@ -208,6 +209,9 @@ def _read_offers(
 ) -> Iterator[OfferObserved]:
     rows = _objects(product.variations)
     if not rows:
+        if product.type == _VARIABLE:
+            # Read as one offer it would take the place of its sizes, and say that they are gone.
+            raise RejectedError(RejectReason.NO_OFFERS, "the product has variations, and names none")
         yield _make_offer(product.prices, listing_id, shop, _read_availability(product), _read_sku(product))
         return
     terms = _read_terms(product.attributes)
