@@ -4,7 +4,7 @@ Each round works in fresh databases on one durable server (fsync on). The messag
 to the event log (untimed). Then, batch by batch: ingest takes one batch through its handler and commits
 (timed), the rows it wrote are copied out (untimed), and copied in binary form, in one transaction, into the
 same tables of a twin database (timed). Once for listings that are new, once for the same listings with every
-price changed. Rows are listings, offers and price points. Because each batch is measured directly before its
+price changed. Rows are listings, observations, offers and price points. Because each batch is measured directly before its
 limit, other work on the machine disturbs both alike.
 
     python -m benchmarks.ingest [--listings 20000] [--offers 5] [--rounds 3] [--batch 2000] [--dsn URL]
@@ -262,6 +262,9 @@ async def copy_raw(pool: Pool, twin: Pool, at: datetime) -> tuple[float, int]:
         "price_points": await copy_out(
             pool, f"SELECT * FROM price_points WHERE observed_at = '{at.isoformat()}'"
         ),
+        "observations": await copy_out(
+            pool, f"SELECT * FROM observations WHERE observed_at = '{at.isoformat()}'"
+        ),
     }
     async with twin.acquire() as connection:
         if not await connection.fetchval("SELECT count(*) FROM brands"):
@@ -396,7 +399,7 @@ async def run_batches(
 ) -> None:
     """Measure every batch of one crawl."""
     ours, pool, twin = parts
-    expected = options.batch * (1 + 2 * options.offers)
+    expected = options.batch * (2 + 2 * options.offers)
     for batch in range(options.listings // options.batch):
         seconds, phases = await ours.take_batch(options.batch)
         raw_seconds, rows = await copy_raw(pool, twin, moment_of_batch(crawl, batch))

@@ -220,7 +220,8 @@ def _collect_offer(changed: _Changed, listing: ListingState, offer: OfferState) 
             changed.new_points.append((offer, point))
         elif point.revised:
             changed.revised_points.append((offer, point))
-    changed.retracted_points.extend((offer, point) for point in offer.retracted)
+    if offer.retracted:
+        changed.retracted_points.extend((offer, point) for point in offer.retracted)
 
 
 class PricePointMonths:

@@ -21,7 +21,7 @@ from skatestock.cli.crawl_ends import finish_crawl
 from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, UsageError
 from skatestock.cli.event_log import PARTITIONS
 from skatestock.cli.options import Data, flag, settings_from
-from skatestock.cli.platform import Platform, open_platform
+from skatestock.cli.platform import Platform, may_have_database, open_platform
 from skatestock.cli.processes import ingest_until_idle, stop_on_signals
 from skatestock.cli.robots_memory import CatalogRobots
 from skatestock.cli.shop_list import WatchedShops, fetch_watched_shops, shop_records
@@ -79,7 +79,11 @@ async def crawl(
         Shops to crawl now, such as `labor nj`; `skatestock shops` lists them.
     """
     settings = settings_from(data)
-    load_shops(settings.shops_file)  # a mistake in the file is told before anything is started
+    # A mistake in the file, or a slug that no database can know yet, is told before anything is started.
+    from_file = load_shops(settings.shops_file)
+    if not may_have_database(settings):
+        for slug in slugs:
+            get_shop(from_file, slug)
     now = once or bool(slugs)
     async with open_platform(settings, "crawl", interactive=now) as platform, crawling_reactor():
         watched = await retry_transient(lambda: _fetch_watched(platform))

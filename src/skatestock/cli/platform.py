@@ -16,7 +16,7 @@ from skatestock.cli.event_log import TOPICS, describe_servers, open_event_log
 from skatestock.database.partitions import ensure_month_partitions, months_around
 from skatestock.database.pool import Connection, Pool, close_pool, create_pool
 from skatestock.database.transactions import transaction
-from skatestock.embedded.addresses import POSTGRES_FOLDER, find_addresses
+from skatestock.embedded.addresses import POSTGRES_FOLDER, find_addresses, runs_server
 from skatestock.embedded.data_folder import hold_folder
 from skatestock.embedded.postgres import EmbeddedPostgres
 from skatestock.eventlog.port import EventLog
@@ -172,13 +172,20 @@ async def _find_servers(settings: Settings, stack: AsyncExitStack) -> Settings:
     return msgspec.structs.replace(settings, database_url=postgres.dsn)
 
 
+def may_have_database(settings: Settings) -> bool:
+    """Tell whether there is a database already: a configured one, or one that was made in the data folder."""
+    return settings.database_url is not None or (settings.data_folder / POSTGRES_FOLDER).exists()
+
+
 def complete_settings(settings: Settings) -> Settings:
     """Add the addresses of the servers that run in the data folder, where the settings name none.
 
     Not those of a folder with a database of its own when the settings name another: that platform is another.
     """
+    if settings.database_url is not None and runs_server(settings.data_folder, "postgres"):
+        return settings
     running = find_addresses(settings.data_folder)
-    if running is None or (settings.database_url is not None and running.database_url is not None):
+    if running is None:
         return settings
     return msgspec.structs.replace(
         settings,

@@ -28,6 +28,14 @@ class Addresses:
     schema_registry_url: str | None = None
 
 
+def runs_server(folder: Path, name: str) -> bool:
+    """Tell whether a server of this name runs in a folder under a living supervisor."""
+    processes = find_processes(folder)
+    return (
+        processes is not None and processes.supervised and any(one.name == name for one in processes.children)
+    )
+
+
 def find_addresses(folder: Path) -> Addresses | None:
     """Find the servers that run in a folder under a living supervisor; None when none does.
 
