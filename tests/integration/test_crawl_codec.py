@@ -52,5 +52,6 @@ async def test_a_crawl_writes_with_the_ids_of_its_registry(scene: Scene) -> None
     scene.ports = msgspec.structs.replace(scene.ports, publisher=messages, encode=codec.encode)
     outcome = await scene.crawl()
     assert len(messages.values) == outcome.changed + 1
-    assert [value[:5].hex() for value in messages.values[-2:]] == ["0000001b59", "0000001b5a"]
+    ids = [Registry().id_of(event) for event in ("ListingObserved", "CrawlCompleted")]
+    assert [value[:5].hex() for value in messages.values[-2:]] == [f"00{each:08x}" for each in ids]
     assert all(codec.decode(value, clock=lambda: outcome.completed_at) for value in messages.values)

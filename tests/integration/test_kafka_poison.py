@@ -186,7 +186,7 @@ class MoreSchemas(FixedSchemas):
     """Knows one more id, as a registry does once a schema is registered there."""
 
     def find_schema(self, schema_id: int) -> AvroSchema | None:
-        return super().find_schema(1 if schema_id == STRANGE_ID else schema_id)
+        return super().find_schema(self.id_of("ListingObserved") if schema_id == STRANGE_ID else schema_id)
 
 
 async def test_once_the_cause_is_mended_what_is_replayed_is_stored_once(scene: Scene) -> None:
