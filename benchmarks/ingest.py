@@ -4,8 +4,8 @@ Each round works in fresh databases on one durable server (fsync on). The messag
 to the event log (untimed). Then, batch by batch: ingest takes one batch through its handler and commits
 (timed), the rows it wrote are copied out (untimed), and copied in binary form, in one transaction, into the
 same tables of a twin database (timed). Once for listings that are new, once for the same listings with every
-price changed. Rows are listings, observations, offers and price points. Because each batch is measured directly before its
-limit, other work on the machine disturbs both alike.
+price changed. Rows are listings, observations, offers and price points. Because each batch is measured
+directly before its limit, other work on the machine disturbs both alike.
 
     python -m benchmarks.ingest [--listings 20000] [--offers 5] [--rounds 3] [--batch 2000] [--dsn URL]
 """
