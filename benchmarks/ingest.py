@@ -7,7 +7,7 @@ same tables of a twin database (timed). Once for listings that are new, once for
 price changed. Rows are listings, observations, offers and price points. Because each batch is measured
 directly before its limit, other work on the machine disturbs both alike.
 
-    python -m benchmarks.ingest [--listings 20000] [--offers 5] [--rounds 3] [--batch 2000] [--dsn URL]
+    python -m benchmarks.ingest [--listings 20000] [--offers 5] [--rounds 3] [--batch 4000] [--dsn URL]
 """
 
 import argparse
@@ -428,7 +428,7 @@ def main() -> int:
     parser.add_argument("--listings", type=int, default=20_000)
     parser.add_argument("--offers", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=2_000)
+    parser.add_argument("--batch", type=int, default=4_000)
     parser.add_argument("--dsn", help="measure on this server instead of an embedded one")
     return asyncio.run(run(parser.parse_args()))
 

@@ -73,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Between two requests to one shop, across all processes."""
     lease_seconds: Positive = 60
     """How long a crawl may go without a heartbeat before another process may take it over."""
-    ingest_batch: Positive = 2000
+    ingest_batch: Positive = 4000
     """Records that ingest stores in one transaction, at most."""
     ingest_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Ingest processes that `up` runs; they share the partitions of the event log."""

@@ -35,9 +35,9 @@ from skatestock.telemetry.tracing import within
 GROUP = "ingest"
 TOPIC = "listing-observations"
 
-_MAX_RECORDS = 2000
+_MAX_RECORDS = 4000
 # Records that are written at once, and records that are decoded before the connection gets its turn.
-_PART = 1000
+_PART = 2000
 _DECODED_AT_ONCE = 25
 _WAIT_SECONDS = 0.5
 _FENCED_PAUSE_SECONDS = 0.1
