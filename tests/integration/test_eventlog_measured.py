@@ -12,10 +12,9 @@ from prometheus_client import REGISTRY
 
 from skatestock.database.pool import Pool
 from skatestock.database.transactions import transaction
-from skatestock.eventlog.dead_letters import AppendsWithin
 from skatestock.eventlog.errors import UnknownTopicError
 from skatestock.eventlog.measured import MeasuredEventLog, MeasuredTableLog, measure_log
-from skatestock.eventlog.port import Batch, Connection, Message, partition_for
+from skatestock.eventlog.port import AppendsWithin, Batch, Connection, Message, partition_for
 from skatestock.eventlog.postgres import PostgresEventLog
 from skatestock.telemetry import tracing
 from skatestock.telemetry.tracing import configure_tracing, inject_trace, start_span

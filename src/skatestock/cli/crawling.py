@@ -39,8 +39,7 @@ from skatestock.crawl.session import (
 from skatestock.crawl.shops import Shop, get_shop, load_shops
 from skatestock.crawl.spacing import LocalSpacingGate, ValkeySpacingGate
 from skatestock.database.transactions import is_transient, retry_transient, transaction
-from skatestock.eventlog.dead_letters import AppendsWithin
-from skatestock.eventlog.port import Message, partition_for
+from skatestock.eventlog.port import AppendsWithin, Message, partition_for
 from skatestock.evidence.address import open_store
 from skatestock.evidence.keeping import CrawlEvidence
 from skatestock.evidence.model import KeptCrawl

@@ -8,7 +8,7 @@ The table is the truth, for every log. Kafka has a topic of dead letters beside 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import asyncpg
 import msgspec
@@ -19,10 +19,10 @@ from skatestock.eventlog.port import (
     KEY_HEX_HEADER,
     NULL_HEADER,
     TABLES,
+    AppendsWithin,
     Connection,
     EventLog,
     Message,
-    Position,
     Record,
 )
 
@@ -135,16 +135,6 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     """What the error's text contains, whatever the case of its letters."""
     in_tables: bool | None = None
     """Of the log that is kept in tables, or of any other."""
-
-
-@runtime_checkable
-class AppendsWithin(Protocol):
-    """A log that can append as part of a database transaction."""
-
-    async def append_within(
-        self, connection: Connection, topic: str, messages: Sequence[Message]
-    ) -> list[Position]:
-        """Append as part of the connection's transaction."""
 
 
 async def record_dead_letter(

@@ -6,9 +6,17 @@ from time import perf_counter
 
 import msgspec
 
-from skatestock.eventlog.dead_letters import AppendsWithin
 from skatestock.eventlog.errors import FencedError
-from skatestock.eventlog.port import Connection, Consumer, EventLog, Handle, Message, PartitionLag, Position
+from skatestock.eventlog.port import (
+    AppendsWithin,
+    Connection,
+    Consumer,
+    EventLog,
+    Handle,
+    Message,
+    PartitionLag,
+    Position,
+)
 from skatestock.telemetry.metrics import (
     EVENTLOG_APPEND_FAILURES,
     EVENTLOG_APPEND_SECONDS,

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 from zlib import crc32
 
 import asyncpg
@@ -112,6 +112,16 @@ class EventLog(Protocol):
 
     async def close(self) -> None:
         """Release what the log holds; idempotent."""
+
+
+@runtime_checkable
+class AppendsWithin(Protocol):
+    """A log that can append as part of a database transaction."""
+
+    async def append_within(
+        self, connection: Connection, topic: str, messages: Sequence[Message]
+    ) -> list[Position]:
+        """Append as part of the connection's transaction."""
 
 
 def partition_for(key: str, partitions: int) -> int:
