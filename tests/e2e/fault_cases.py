@@ -41,6 +41,8 @@ class FaultCase(NamedTuple):
 
 
 TOO_LONG_SECONDS = 9000
+EVERY_LISTING = -1
+"""As a number of rejects: as many as the shop shows."""
 BOMB_BYTES = 2**28
 
 CASES = (
@@ -58,6 +60,9 @@ CASES = (
     ),
     FaultCase("security_rejection", "blocked"),
     FaultCase("security_rejection", "blocked", "part", page=2),
+    FaultCase("bot_wall", "blocked"),
+    FaultCase("bot_wall", "blocked", "part", {"status": 200}, page=2),
+    FaultCase("bot_wall", "blocked", parameters={"status": 503}),
     FaultCase("unavailable", "server_error"),
     FaultCase("unavailable", "server_error", "part", page=2),
     FaultCase(
@@ -71,6 +76,8 @@ CASES = (
     # The rules of the crawl before hold for a day.
     FaultCase("robots_5xx", "complete", "all"),
     FaultCase("robots_timeout", "complete", "all"),
+    FaultCase("robots_disallows", "robots_disallowed"),
+    FaultCase("robots_disallows", "robots_disallowed", parameters={"disallow": "/products.json"}),
     FaultCase("connection_reset", "unreachable", crawls=3),
     FaultCase("connection_reset", "unreachable", "part", page=2),
     FaultCase("page_drift", "drifted", "part"),

@@ -71,18 +71,25 @@ async def test_a_shop_is_added_by_its_address_and_crawled_like_any_other(
     looked = await call(environ, "shops", "add", url, *options, "--dry-run")
     assert "woocommerce" in looked
     assert f"{LISTINGS} listings" in looked
+    assert "titles    brand-dash (" in looked
+    assert "itself    NJ Skateshop, as vendor of " in looked
     assert "Nothing was stored." in looked
     assert set(await read(environ, "shops")) == {"labor"}
 
     added = json.loads(await call(environ, "shops", "add", url, *options, "--yes", "--json"))
     assert (added["stored"], added["listings"], added["shop"]["currency"]) == (True, LISTINGS, "USD")
     assert len(added["products"]) == 5
+    assert (added["shop"]["title_habit"], added["shop"]["vendor_is_shop"]) == ("brand-dash", ["NJ Skateshop"])
     assert all(product["price"].endswith("USD") for product in added["products"])
     assert "already" in await call(environ, "shops", "add", url, "--allow-private", "--yes", code=2)
 
     shops = await read(environ, "shops")
     assert (shops["corner"]["added"], shops["labor"]["added"]) == (True, False)
     assert shops["corner"]["crawl_every_seconds"] == 600
+    assert (shops["corner"]["title_habit"], shops["corner"]["vendor_is_shop"]) == (
+        "brand-dash",
+        ["NJ Skateshop"],
+    )
     assert "complete" in await call(environ, "crawl", "corner")
     health = await read(environ, "shops", "health")
     assert (health["corner"]["state"], health["corner"]["listings"]) == ("fresh", LISTINGS)

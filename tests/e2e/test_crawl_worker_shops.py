@@ -105,6 +105,7 @@ async def test_where_file_and_table_name_one_shop_the_file_wins(shops: tuple[Sho
 @pytest.mark.parametrize(
     "keys",
     [
+        {"platform": "shopify", "barcodes": True, "barcodes_per_crawl": 7},
         {"platform": "woocommerce"},
         {"platform": "squarespace", "store_path": "/store"},
         {"platform": "schema-org", "sitemap_path": "/map.xml", "product_paths": ("/p/",)},

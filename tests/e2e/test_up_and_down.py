@@ -24,7 +24,7 @@ from skatestock.replica.world import World
 
 LISTINGS = 10
 SERVERS = {"postgres", "valkey"}
-PROCESSES = {"ingest", "api", "crawl", "maintain"}
+PROCESSES = {"ingest", "index", "api", "crawl", "maintain"}
 
 
 @pytest.fixture

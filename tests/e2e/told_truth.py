@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from skatestock.crawl.platforms.schema_nodes import ONLY_OFFER
 from skatestock.replica.marked_pages import is_open_graph
 from skatestock.replica.model import Listing, TruthRecord
+from skatestock.replica.truth import OfferState, state_after
 from skatestock.replica.woocommerce import is_simple
 from skatestock.replica.world import World
 
@@ -24,6 +25,8 @@ TELLS_SALES_ONLY: Mapping[str, str] = {
 def tell_truth(world: World, shop: str, platform: str) -> list[TruthRecord]:
     """Say what happened in a shop as its platform says it."""
     listings = {str(listing.listing_id): listing for listing in world.every_listing(shop)}
+    if platform == "open-graph":
+        return list(_tell_open_graph(world.truth(shop=shop), listings))
     return [_tell_record(record, listings[record.listing_id], platform) for record in world.truth(shop=shop)]
 
 
@@ -36,6 +39,49 @@ def _tell_record(record: TruthRecord, listing: Listing, platform: str) -> TruthR
         compare_at_minor=compare_at or None,
         listing_id=_name_listing(listing, platform),
         offer_id=_name_offer(record.offer_id, listing, platform),
+    )
+
+
+def _tell_open_graph(
+    records: Sequence[TruthRecord], listings: Mapping[str, Listing]
+) -> Iterator[TruthRecord]:
+    """Say of each listing the one price that its page says: the cheapest offer's, in stock if any is."""
+    states: dict[str, dict[str, OfferState]] = {}
+    said: dict[str, OfferState | None] = {}
+    for record in records:
+        listing = listings[record.listing_id]
+        offers = states.setdefault(record.listing_id, {})
+        state = state_after(record)
+        offers.pop(record.offer_id, None) if state is None else offers.update({record.offer_id: state})
+        before, now = said.get(record.listing_id), _sum_up(offers, listing)
+        if now == before:
+            continue
+        told = now or before
+        assert told is not None
+        first = record.listing_id not in said
+        said[record.listing_id] = now
+        kind = "first_seen" if first else "vanished" if now is None else "price" if before else "returned"
+        yield msgspec.structs.replace(
+            record,
+            listing_id=f"products/{listing.handle}",
+            offer_id=ONLY_OFFER,
+            price_minor=told.price_minor,
+            compare_at_minor=told.compare_at_minor,
+            available=told.available,
+            kind=kind,
+        )
+
+
+def _sum_up(offers: Mapping[str, OfferState], listing: Listing) -> OfferState | None:
+    shown = [offers[str(offer.offer_id)] for offer in listing.offers if str(offer.offer_id) in offers]
+    if not shown:
+        return None
+    cheapest = min(shown, key=lambda state: state.price_minor)
+    was = cheapest.compare_at_minor or 0
+    return OfferState(
+        cheapest.price_minor,
+        was if was > cheapest.price_minor else None,
+        any(state.available for state in shown),
     )
 
 

@@ -124,10 +124,8 @@ class WatchedShop:
         self.platform = platform
         self.clock = RoundClock(replica.world.now)
         shops = derive_demo_shops(load_shops(), replica.addresses.shop_urls)
-        keys = read_platform_keys(plays)
-        (shop,) = (
-            msgspec.structs.replace(shop, platform=plays, **keys) for shop in shops if shop.slug == SHOP
-        )
+        keys = {"platform": plays} | dict(read_platform_keys(plays))
+        (shop,) = (msgspec.structs.replace(shop, **keys) for shop in shops if shop.slug == SHOP)
         self.worker = CrawlWorker(platform, [shop], self.clock, limits)
         self.crawled_at: list[datetime] = []
         """When the complete crawls were."""

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from itertools import pairwise
@@ -25,6 +24,7 @@ from scrapy.crawler import Crawler
 from scrapy.http import Response
 from tests.crawl_scene import FAST, START_AT, Scene
 from tests.ports import refusing_port
+from tests.scripted_shop import http, paths, scripted_shop
 
 from skatestock.crawl.errors import ReactorError
 from skatestock.crawl.middlewares import Manners, SpacingMiddleware
@@ -38,7 +38,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.usefixtures
 
 EMPTY_ROBOTS = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 ONE_PRODUCT = b'{"products": [{"id": 1, "handle": "deck", "variants": [{"id": 2, "price": "60.00"}]}]}'
-Answer = Callable[[str], bytes]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -52,35 +51,6 @@ async def cache(valkey_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     client = connect_cache(valkey_url)
     yield client
     await client.aclose()
-
-
-def http(body: bytes, head: str = "", status: str = "200 OK") -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
-
-
-@asynccontextmanager
-async def scripted_shop(answer: Answer) -> AsyncIterator[tuple[Scene, list[str]]]:
-    """Serve bytes chosen by the path, one answer a connection, and keep every request's head."""
-    heads: list[str] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        heads.append(head)
-        writer.write(answer(head.split()[1]))
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    try:
-        yield Scene({"labor": f"http://127.0.0.1:{port}"}), heads
-    finally:
-        server.close()
-        await server.wait_closed()
-
-
-def paths(heads: list[str]) -> list[str]:
-    return [head.split()[1] for head in heads]
 
 
 async def test_requests_never_come_closer_than_the_spacing_also_after_errors(scene: Scene) -> None:

@@ -12,7 +12,12 @@ import pytest
 
 from skatestock.crawl.errors import PageError
 from skatestock.crawl.observing import Sighting
-from skatestock.crawl.platforms.shopify_cents import ProductObject, parse_product_object, product_object_url
+from skatestock.crawl.platforms.shopify_cents import (
+    ProductObject,
+    ProductObjects,
+    parse_product_object,
+    product_object_url,
+)
 from skatestock.crawl.shops import load_shops
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -61,6 +66,21 @@ def test_options_have_the_objects_names_and_barcodes_are_kept_as_written() -> No
     assert read.barcodes == {"11": "0012345678905"}
     named = parse(product(options=[{"name": "SIZE"}, {"name": "Colour"}]))
     assert named.page.observations[0].offers[0].options == {"SIZE": "S", "Colour": "Red"}
+
+
+def test_barcodes_are_read_alone_whatever_else_the_object_says() -> None:
+    rows = [
+        {"id": 11, "price": "dear", "barcode": "4006381333931"},
+        {"id": 12, "barcode": 96385074},
+        {"id": 13, "barcode": "\u0000 "},
+        {"id": 14, "barcode": 0},
+        {"id": 15, "barcode": True},
+        {"id": None, "barcode": "936"},
+    ]
+    source = ProductObjects("https://x.example")
+    assert source.read_barcodes(product(variants=rows, id=None)) == {"11": "4006381333931", "12": "96385074"}
+    with pytest.raises(PageError):
+        source.read_barcodes(b"<html>")
 
 
 def test_cents_are_hundredths_in_every_currency() -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from skatestock.crawl.errors import ShopsFileError
 from skatestock.crawl.platforms.port import Platform
-from skatestock.crawl.platforms.registry import open_platform
+from skatestock.crawl.platforms.registry import find_barcode_source, open_platform
 from skatestock.crawl.politeness import Politeness
-from skatestock.crawl.shops import Shop, parse_shops
+from skatestock.crawl.shops import Shop, load_shops, parse_shops
 
 KEYS = {
     "shopify": "",
@@ -56,6 +56,24 @@ def test_a_shop_of_each_platform_begins_where_its_keys_say(platform: str) -> Non
     assert first.url == "https://shop.example" + FIRST_URLS[platform]
     assert known.limit_requests() >= 400
     assert known.estimate_requests(400, 2000) >= 2
+
+
+def test_only_a_shopify_shop_can_be_asked_for_barcodes_and_none_is_unless_told() -> None:
+    assert not any(shop.barcodes for shop in load_shops())
+    asked = shop_of("shopify", "barcodes = true\nbarcodes_per_crawl = 7")
+    assert find_barcode_source(shop_of("shopify", "")) is None
+    source = find_barcode_source(asked)
+    assert source is not None
+    sizes = [
+        open_platform(shop, Politeness()).estimate_requests(400, 2000) for shop in (asked, load_shops()[0])
+    ]
+    assert sizes == [10, 3]
+    for key in ("barcodes = true", "barcodes_per_crawl = 7"):
+        with pytest.raises(ShopsFileError, match="only for shops on the platform 'shopify'"):
+            shop_of("woocommerce", key)
+    for number in (0, 501):
+        with pytest.raises(ShopsFileError, match="barcodes_per_crawl"):
+            shop_of("shopify", f"barcodes_per_crawl = {number}")
 
 
 @pytest.mark.parametrize("platform", ["squarespace", "schema-org", "recipe"])

@@ -15,6 +15,8 @@ import msgspec
 
 from skatestock.crawl.conditional import Fetched
 from skatestock.crawl.errors import CrawlError, CrawlStoppedError, PageError
+from skatestock.crawl.habits import Habits, SeenTitle, find_habits
+from skatestock.crawl.platforms.registry import open_platform
 from skatestock.crawl.platforms.sitemap import parse_sitemap
 from skatestock.crawl.politeness import Politeness
 from skatestock.crawl.reasons import CrawlReason, RejectReason
@@ -65,7 +67,10 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     slug: str
     name: str | None = None
     currency: str | None = None
-    title_habit: TitleHabit = TitleHabit.PLAIN
+    title_habit: TitleHabit | None = None
+    """None leaves it to the titles."""
+    vendor_is_shop: tuple[str, ...] | None = None
+    """None leaves it to the vendors."""
     crawl_every_seconds: int = 1800
 
 
@@ -74,6 +79,7 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
 
     shop: Shop
     sample: Sample
+    habits: Habits
     tried: tuple[str, ...]
     """What else it was asked, and why it was not that."""
 
@@ -171,11 +177,13 @@ class _Search:
             return None
         meta = await self._find_meta()
         shop = self._draft("shopify", meta.currency or find_currency(self._home), meta)
-        again = await sample_shop(self._ask, shop, self._politeness, self._now, wanted=SAMPLED, most=1)
+        found = await self._find_habits(shop, sample, most=1)
         count = meta.published_products_count
-        if count:
-            again = msgspec.structs.replace(again, listings=count, is_all=True)
-        return self._found(shop, again)
+        if not count:
+            return found
+        requests = 1 + open_platform(found.shop, self._politeness).estimate_requests(count, 0)
+        again = msgspec.structs.replace(found.sample, listings=count, is_all=True, requests_of_crawl=requests)
+        return msgspec.structs.replace(found, sample=again)
 
     async def try_woocommerce(self) -> Discovery | None:
         """Try the Store API, which names its currency."""
@@ -233,10 +241,20 @@ class _Search:
             why = sample.rejected[0].detail if sample.rejected else "no products"
             self.note(f"none of its products could be read: {why}")
             return None
-        return self._found(shop, sample)
+        return await self._find_habits(shop, sample, most=12)
 
-    def _found(self, shop: Shop, sample: Sample) -> Discovery:
-        return Discovery(shop=shop, sample=sample, tried=tuple(self.tried))
+    async def _find_habits(self, shop: Shop, sample: Sample, *, most: int) -> Discovery:
+        """Find how the shop writes, and read its pages once more by that; nothing is asked again."""
+        seen = [SeenTitle(one.title, one.vendor) for one in sample.read]
+        habits = find_habits(seen, [shop.name], self.url)
+        own = self._wishes.vendor_is_shop
+        shop = msgspec.structs.replace(
+            shop,
+            title_habit=self._wishes.title_habit or habits.title_habit or TitleHabit.PLAIN,
+            vendor_is_shop=habits.vendor_is_shop if own is None else own,
+        )
+        again = await sample_shop(self._ask, shop, self._politeness, self._now, wanted=SAMPLED, most=most)
+        return Discovery(shop=shop, sample=again, habits=habits, tried=tuple(self.tried))
 
     def _draft(
         self,
@@ -261,7 +279,7 @@ class _Search:
             store_path=store_path,
             sitemap_path=sitemap_path,
             product_paths=product_paths,
-            title_habit=self._wishes.title_habit,
+            title_habit=self._wishes.title_habit or TitleHabit.PLAIN,
             crawl_every_seconds=self._wishes.crawl_every_seconds,
         )
 

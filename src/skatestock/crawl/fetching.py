@@ -102,7 +102,17 @@ class Fetcher:
 
         Raises CrawlStoppedError when the crawl must end.
         """
-        request = Request(url, headers={} if tag is None else {"If-None-Match": tag}, dont_filter=True)
+        headers = {} if tag is None else {"If-None-Match": tag}
+        return await self._fetch(Request(url, headers=headers, dont_filter=True))
+
+    async def fetch_once(self, url: str) -> Fetched:
+        """Fetch what a crawl can do without: as `fetch`, but what fails is not asked for again.
+
+        The pause that a failure asks for holds for whatever is asked next.
+        """
+        return await self._fetch(Request(url, meta={"once": True}, dont_filter=True))
+
+    async def _fetch(self, request: Request) -> Fetched:
         response = await self._crawler.engine.download_async(request)
         # A tag holds for the address that was asked; after a redirect it is another's.
         stated = response.headers.get("ETag") if response.url == request.url else None

@@ -5,6 +5,7 @@ the delay below its minimum and pass on half a compressed body as a whole one. `
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Self
@@ -25,6 +26,7 @@ from scrapy.exceptions import (
 from scrapy.http import Response
 from twisted.internet.error import ConnectError, ConnectionClosed
 
+from skatestock.crawl import walls
 from skatestock.crawl.addresses import find_refused_address, guard_place
 from skatestock.crawl.bodies import ACCEPT_ENCODING, decompress_body, parse_content_encoding
 from skatestock.crawl.errors import CrawlStoppedError, PageError
@@ -198,6 +200,7 @@ class PaceMiddleware(_Middleware):
             headers=_read_headers(response),
             attempt=request.meta.get("attempt", 1),
             redirects=request.meta.get("redirects", 0),
+            is_wall=self._is_wall(response),
             conditional="If-None-Match" in request.headers,
         )
         verdict = judge_answer(answer, self._manners.politeness, datetime.now(UTC))
@@ -225,14 +228,26 @@ class PaceMiddleware(_Middleware):
             return None
         return await self._repeat_or_stop(request, reason, f"{type(exception).__name__}: {exception}"[:300])
 
+    def _is_wall(self, response: Response) -> bool:
+        if response.status not in walls.STATUSES:
+            return False
+        if response.headers.get(walls.CHALLENGE_HEADER) == b"challenge":
+            return True
+        with suppress(PageError):
+            return walls.is_wall(self._decompress(response, self._manners.politeness.max_body_bytes))
+        return False
+
+    def _decompress(self, response: Response, most: int) -> bytes:
+        values = [value.decode("latin-1") for value in response.headers.getlist("Content-Encoding")]
+        return decompress_body(response.body, parse_content_encoding(values), most)
+
     async def _read_whole(self, request: Request, response: Response) -> Response | Request:
         if response.status == HTTPStatus.NOT_MODIFIED:
             # It has no body, whatever its headers say of the one that it stands for.
             return response
         most = request.meta.get("max_body_bytes", self._manners.politeness.max_body_bytes)
-        values = [value.decode("latin-1") for value in response.headers.getlist("Content-Encoding")]
         try:
-            body = decompress_body(response.body, parse_content_encoding(values), most)
+            body = self._decompress(response, most)
         except PageError as error:
             return await self._repeat_or_stop(request, error.reason, error.detail)
         return Response(request.url, status=response.status, headers=response.headers, body=body)
@@ -240,9 +255,11 @@ class PaceMiddleware(_Middleware):
     async def _repeat_or_stop(self, request: Request, reason: CrawlReason, detail: str) -> Request:
         attempt = request.meta.get("attempt", 1)
         verdict = judge_failure(reason, f"{request.url}: {detail}", attempt, self._manners.politeness)
-        return await self._carry_out(verdict, request)
+        return await self._carry_out(verdict, request, reason)
 
-    async def _carry_out(self, verdict: Retry | Stop, request: Request) -> Request:
+    async def _carry_out(
+        self, verdict: Retry | Stop, request: Request, reason: CrawlReason | None = None
+    ) -> Request:
         if isinstance(verdict, Stop):
             raise CrawlStoppedError(
                 verdict.reason, verdict.detail, verdict.retry_after_seconds, gone=verdict.gone
@@ -250,6 +267,9 @@ class PaceMiddleware(_Middleware):
         if verdict.slower:
             self._manners.slow_down()
         await self._manners.gate.hold(site_of(request.url), verdict.after_seconds)
+        if request.meta.get("once"):
+            passing = CrawlReason.RATE_LIMITED if verdict.slower else CrawlReason.SERVER_ERROR
+            raise CrawlStoppedError(reason or passing, f"{request.url} is not asked again")
         meta = request.meta | {"attempt": request.meta.get("attempt", 1) + 1}
         return request.replace(meta=meta)
 

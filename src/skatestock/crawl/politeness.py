@@ -33,6 +33,11 @@ class Politeness(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout_seconds: float = 60.0
     """For one request from connecting to the last byte, however slowly the bytes drip."""
     crawl_timeout_seconds: float = 3600.0
+    """For a whole crawl, unless what it is known to ask for takes longer; see `limit_crawl`."""
+    longest_crawl_seconds: float = 86400.0
+    """For a whole crawl, whatever it asks for."""
+    answer_seconds: float = 3.0
+    """What a request is given on top of the spacing when a crawl's time is reckoned, retries included."""
     retries: int = 3
     """How often one request is repeated after an answer that may pass."""
     backoff_seconds: float = 5.0
@@ -49,6 +54,11 @@ class Politeness(msgspec.Struct, frozen=True, kw_only=True):
     max_redirects: int = 5
     max_pages: int = 400
     page_limit: int = 250
+
+    def limit_crawl(self, requests: int, spacing_seconds: float) -> float:
+        """Compute the seconds that a crawl of so many requests may take."""
+        needed = requests * (spacing_seconds + self.answer_seconds)
+        return max(self.crawl_timeout_seconds, min(needed, self.longest_crawl_seconds))
 
     @property
     def user_agent(self) -> str:
@@ -96,6 +106,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """By lower-case name."""
     attempt: int = 1
     redirects: int = 0
+    is_wall: bool = False
+    """Whether a bot wall answered in the shop's place."""
     conditional: bool = False
     """Whether the request named the tag of what we know: only then is a 304 an answer."""
 
@@ -107,6 +119,9 @@ def judge_answer(answer: Answer, politeness: Politeness, now: datetime) -> Verdi
         return _judge_redirect(answer, politeness)
     if status == _SHOPIFY_BLOCKED:
         return Stop(CrawlReason.BLOCKED, f"{answer.url} answered 430", politeness.blocked_pause_seconds)
+    if answer.is_wall:
+        detail = f"{answer.url} answered {status} with a bot wall"
+        return Stop(CrawlReason.BLOCKED, detail, politeness.blocked_pause_seconds)
     if status == _TOO_MANY_REQUESTS:
         return _judge_retry(answer, politeness, now, CrawlReason.RATE_LIMITED)
     if status in _RETRIED_STATUSES:

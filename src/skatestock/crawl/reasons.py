@@ -57,3 +57,4 @@ class RejectReason(StrEnum):
     NOT_A_PRODUCT = "not_a_product"
     NO_PRICE = "no_price"
     OTHER_CURRENCY = "other_currency"
+    ROBOTS_DISALLOWED = "robots_disallowed"

@@ -1,7 +1,7 @@
 """Reads the kept pages of a crawl again, with today's parsers. Pure."""
 
 from skatestock.crawl.observing import ParsedPage, Sighting
-from skatestock.crawl.platforms.port import Body, PageRequest, Walk
+from skatestock.crawl.platforms.port import BARCODES, Body, PageRequest, Walk
 from skatestock.crawl.platforms.registry import open_platform
 from skatestock.crawl.platforms.sitemap_walk import SITEMAP
 from skatestock.crawl.politeness import Politeness
@@ -24,11 +24,15 @@ class CrawlReader:
         """Name the parser that reads this shop today."""
         return self._walk.parser
 
+    def knows(self, page: KeptPage) -> bool:
+        """Tell whether a page is one of those that this shop is read by today."""
+        return page.seen.kind == BARCODES or page.seen.parser == self.parser
+
     def read_page(self, page: KeptPage, body: bytes) -> ParsedPage | None:
         """Read one page; None for one that shows no listings. Raises PageError for one that is none."""
         seen = page.seen
-        if seen.kind == SITEMAP:
-            # It only says which pages there are, and these are known.
+        if seen.kind in (SITEMAP, BARCODES):
+            # A sitemap only says which pages there are, and these are known; barcodes are no listings.
             return None
         sighting = Sighting(
             shop=self._shop,

@@ -14,6 +14,7 @@ from skatestock.crawl.platforms.port import Body, PageRequest
 from skatestock.crawl.platforms.registry import open_platform
 from skatestock.crawl.platforms.sitemap_walk import PRODUCT
 from skatestock.crawl.politeness import Politeness
+from skatestock.crawl.reasons import CrawlReason
 from skatestock.crawl.shops import Shop
 from skatestock.events.model import ListingObserved, RejectedObservation
 
@@ -27,6 +28,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """What a few pages of a shop showed."""
 
     observations: tuple[ListingObserved, ...]
+    read: tuple[ListingObserved, ...]
+    """Whatever the pages showed, beyond those that were wanted: they were fetched anyway."""
     rejected: tuple[RejectedObservation, ...]
     listings: int
     """All that were found so far, or that the shop tells of."""
@@ -88,7 +91,8 @@ class _Sampling:
             try:
                 answer = await ask(request.url)
             except CrawlStoppedError as error:
-                if request.may_be_gone and error.gone:
+                forbidden = error.reason is CrawlReason.ROBOTS_DISALLOWED and request.listing_id is not None
+                if forbidden or (request.may_be_gone and error.gone):
                     continue
                 raise
             page = walk.read_page(request, self._note(answer), self._sighting(request))
@@ -131,6 +135,7 @@ class _Sampling:
         platform = open_platform(self._shop, self._politeness)
         return Sample(
             observations=tuple(self._observations[:wanted]),
+            read=tuple(self._observations),
             rejected=tuple(self._rejected),
             listings=listings,
             is_all=self._is_all,

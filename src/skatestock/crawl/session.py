@@ -180,21 +180,45 @@ async def _begin(request: CrawlRequest, ports: CrawlPorts, clock: Clock) -> Shop
 
 
 async def _read(crawl: ShopCrawl, shop: Shop, counts: ListingCounts, manners: Manners) -> _Ending:
-    limit_seconds = manners.politeness.crawl_timeout_seconds
+    limit = _TimeLimit(manners)
     try:
-        async with asyncio.timeout(limit_seconds) as deadline, open_fetcher(manners) as fetcher:
-            judgement = await crawl.read_shop(fetcher.fetch, counts, manners.politeness)
+        async with limit.timeout as deadline, open_fetcher(manners) as fetcher:
+            judgement = await crawl.read_shop(
+                fetcher.fetch, counts, manners.politeness, fetcher.fetch_once, limit.foresee
+            )
     except (CrawlStoppedError, PageError) as error:
         judgement, pause = judge_error(error)
         return _Ending(judgement, manners.requests, pause)
     except TimeoutError:
         if not deadline.expired():
             raise
-        return _Ending(
-            Judgement(CrawlReason.TIMED_OUT, f"the crawl took longer than {limit_seconds:.0f} s"),
-            manners.requests,
-        )
+        return _Ending(Judgement(CrawlReason.TIMED_OUT, limit.describe()), manners.requests)
     return _Ending(judgement, manners.requests)
+
+
+class _TimeLimit:
+    """The deadline of one crawl; it moves with what the shop is found to hold and how slowly we may ask."""
+
+    def __init__(self, manners: Manners) -> None:
+        self._manners = manners
+        self._started_at = asyncio.get_running_loop().time()
+        self._seconds = manners.politeness.crawl_timeout_seconds
+        self._foreseen = 0
+        self.timeout = asyncio.timeout_at(self._started_at + self._seconds)
+
+    def foresee(self, requests: int) -> None:
+        """Give the crawl the time that so many requests take, as far as the limits allow."""
+        self._foreseen = requests
+        seconds = self._manners.politeness.limit_crawl(requests, self._manners.spacing_seconds)
+        # What has run out already does not come back.
+        if seconds != self._seconds and not self.timeout.expired():
+            self._seconds = seconds
+            self.timeout.reschedule(self._started_at + seconds)
+
+    def describe(self) -> str:
+        """Say what the crawl could not do in its time."""
+        known = f", with {self._manners.requests} of some {self._foreseen} requests made"
+        return f"the crawl took longer than {self._seconds:.0f} s{known if self._foreseen else ''}"
 
 
 async def _wait_for(reading: "asyncio.Task[_Ending]", stop: asyncio.Event | None) -> None:

@@ -20,13 +20,15 @@ from skatestock.vocabulary.titles import TitleHabit
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")]
 
 _Path = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^/[^\s?#]*$")]
-# The keys that belong to one platform, and whether it needs them.
-_PLATFORM_KEYS = {
+PLATFORM_KEYS = {
     "store_path": ("squarespace", True),
     "sitemap_path": ("schema-org", False),
     "product_paths": ("schema-org", True),
     "recipe": ("recipe", True),
+    "barcodes": ("shopify", False),
+    "barcodes_per_crawl": ("shopify", False),
 }
+"""The keys that belong to one platform, and whether it needs them."""
 
 
 class Shop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +54,10 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     vendor_is_shop: tuple[_Text, ...] = ()
     """The names in the vendor field that mean the shop itself and so name no brand."""
     crawl_every_seconds: Annotated[int, msgspec.Meta(ge=60, le=7 * 86400)] = 1800
+    barcodes: bool = False
+    """Whether a Shopify shop is asked for the barcodes of new and changed listings, each by a request."""
+    barcodes_per_crawl: Annotated[int, msgspec.Meta(ge=1, le=500)] = 20
+    """How many such requests a crawl may send."""
     feed_rows: Literal["listing", "variant"] = "listing"
     """What one row of the earlier system's feeds of this shop stands for."""
     robots_agent: _Text = ROBOTS_AGENT
@@ -141,10 +147,10 @@ def read_shop(table: Mapping[str, Any], where: str) -> Shop:
 
 
 def _check_platform_keys(table: Any, shop: Shop, where: str) -> None:
-    for key, (platform, _) in _PLATFORM_KEYS.items():
+    for key, (platform, _) in PLATFORM_KEYS.items():
         if key in table and shop.platform != platform:
             raise ShopsFileError(f"{where}: key {key!r}: only for shops on the platform {platform!r}")
-    for key, (platform, needed) in _PLATFORM_KEYS.items():
+    for key, (platform, needed) in PLATFORM_KEYS.items():
         if needed and shop.platform == platform and not table.get(key):
             raise ShopsFileError(f"{where}: key {key!r}: a shop on {platform!r} needs it")
     if shop.recipe is not None:

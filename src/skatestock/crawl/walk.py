@@ -9,16 +9,17 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from skatestock.crawl.barcodes import BarcodeQuestions, FetchOnce
 from skatestock.crawl.completeness import Judgement, judge_count
 from skatestock.crawl.conditional import Fetched, KnownPage, describe_reading, to_known_page
 from skatestock.crawl.errors import CrawlStoppedError, PageError
 from skatestock.crawl.filter import UnchangedFilter
 from skatestock.crawl.observing import ParsedPage, Sighting
-from skatestock.crawl.platforms.port import Body, PageRequest, Walk
-from skatestock.crawl.platforms.registry import open_platform
+from skatestock.crawl.platforms.port import BARCODES, BarcodeSource, Body, PageRequest, Walk
+from skatestock.crawl.platforms.registry import find_barcode_source, open_platform
 from skatestock.crawl.politeness import Politeness, retry_not_before
 from skatestock.crawl.ports import EvidenceKeeper, LeaseGuard, ListingCounts, Publisher
-from skatestock.crawl.reasons import CrawlReason
+from skatestock.crawl.reasons import CrawlReason, RejectReason
 from skatestock.crawl.shops import Shop
 from skatestock.eventlog.port import Message
 from skatestock.events.codec import encode, event_name
@@ -34,6 +35,8 @@ Fetch = Callable[[str, str | None], Awaitable[Fetched]]
 """Fetches an address, with the entity tag of what is known of it or None."""
 Encode = Callable[[Event], bytes]
 """Writes an event as the log carries it."""
+Foresee = Callable[[int], None]
+"""Is told how many requests a crawl takes in all, as far as it is known by then."""
 
 _MAX_DETAIL = 500
 _PASSES = 2
@@ -83,6 +86,7 @@ class ShopCrawl:
         self._publisher = publisher
         self._encode = encode
         self._evidence = evidence
+        self._barcodes: BarcodeQuestions | None = None
         self._walks = 0
         self._lease = lease
         self._clock = clock
@@ -94,16 +98,30 @@ class ShopCrawl:
         self._published_at: dict[str, datetime] = {}
         self._rejected: dict[str, RejectedObservation | None] = {}
         self._unidentified = 0
+        self._disallowed = 0
+        self._asked = 0
         self._pages = 0
         self._changed = 0
         # True while the log may hold events that the filter does not know of.
         self._unsettled = False
 
-    async def read_shop(self, fetch: Fetch, counts: ListingCounts, politeness: Politeness) -> Judgement:
-        """Read all pages, twice if they moved meanwhile; raises CrawlStoppedError and PageError."""
+    async def read_shop(
+        self,
+        fetch: Fetch,
+        counts: ListingCounts,
+        politeness: Politeness,
+        fetch_once: FetchOnce | None = None,
+        foresee: Foresee = lambda requests: None,
+    ) -> Judgement:
+        """Read all pages, twice if they moved meanwhile; raises CrawlStoppedError and PageError.
+
+        Without `fetch_once` nothing is asked for that a crawl can do without.
+        """
+        if fetch_once is not None:
+            self._barcodes = self._open_barcodes(fetch_once, politeness)
         drift: str | None = None
         for _ in range(_PASSES):
-            drift = await self._read_pages(fetch, politeness)
+            drift = await self._read_pages(fetch, politeness, foresee)
             if drift is None:
                 return await self._judge(counts)
         return Judgement(CrawlReason.DRIFTED, drift or "")
@@ -135,21 +153,30 @@ class ShopCrawl:
         )
 
     async def _judge(self, counts: ListingCounts) -> Judgement:
+        if self._disallowed and self._disallowed == len(self._listing_ids):
+            # Nothing is left to read: that is a shop which does not want us, whatever its sitemap says.
+            detail = f"robots.txt disallows all {self._disallowed} product pages"
+            return Judgement(CrawlReason.ROBOTS_DISALLOWED, detail)
         judgement = judge_count(len(self._listing_ids), await counts.fetch(self._shop.slug))
         if judgement.reason is CrawlReason.COMPLETE and self._unidentified:
             # One of them may be any listing that is missing, so nothing may be called gone.
             return Judgement(CrawlReason.UNIDENTIFIED, f"{self._unidentified} products without an id")
+        if judgement.reason is CrawlReason.COMPLETE and self._disallowed:
+            left_out = f"without {self._disallowed} pages that robots.txt disallows"
+            return Judgement(judgement.reason, ", ".join(filter(None, (judgement.detail, left_out))))
         return judgement
 
-    async def _read_pages(self, fetch: Fetch, politeness: Politeness) -> str | None:
+    async def _read_pages(self, fetch: Fetch, politeness: Politeness, foresee: Foresee) -> str | None:
         """Walk through the shop once; return what shows that its pages moved, or None."""
         platform = open_platform(self._shop, politeness)
         walk = platform.open_walk()
         self._walks += 1
         pending = deque(walk.first_requests())
-        self._unidentified = 0
+        self._unidentified = self._disallowed = 0
         while pending:
+            foresee(self._asked + len(pending))
             request = pending.popleft()
+            self._asked += 1
             if request.number > platform.limit_requests():
                 detail = f"no end after {platform.limit_requests()} pages"
                 raise CrawlStoppedError(CrawlReason.TOO_MANY_PAGES, detail)
@@ -165,11 +192,14 @@ class ShopCrawl:
     async def _find_page(
         self, fetch: Fetch, walk: Walk, request: PageRequest, politeness: Politeness
     ) -> ParsedPage | None:
-        """Read one page; None for one that is no more, where the walk expects such."""
+        """Read one page; None for one that is no more or not ours to read, where the walk expects such."""
         try:
             return await self._read_page(fetch, walk, request)
         except CrawlStoppedError as error:
             if request.may_be_gone and error.gone:
+                return None
+            if request.listing_id is not None and error.reason is CrawlReason.ROBOTS_DISALLOWED:
+                self._note_disallowed(request, request.listing_id)
                 return None
             raise
         except PageError as error:
@@ -202,8 +232,27 @@ class ShopCrawl:
         await self._publish_changed(page.observations, request.memory or 0, to_keep)
         return page
 
+    def _open_barcodes(self, fetch_once: FetchOnce, politeness: Politeness) -> BarcodeQuestions | None:
+        source = find_barcode_source(self._shop)
+        if source is None:
+            return None
+
+        async def keep(url: str, answer: Fetched) -> None:
+            request = PageRequest(url=url, number=1, kind=BARCODES)
+            await self._keep(source, request, answer, self._tell_time())
+
+        return BarcodeQuestions(
+            source,
+            fetch_once,
+            keep,
+            shop=self._shop.slug,
+            most=self._shop.barcodes_per_crawl,
+            # The pages come first: what is left of the crawl's time is for them.
+            patience_seconds=politeness.crawl_timeout_seconds / 2,
+        )
+
     async def _keep(
-        self, walk: Walk, request: PageRequest, answer: Fetched, observed_at: datetime
+        self, reader: Walk | BarcodeSource, request: PageRequest, answer: Fetched, observed_at: datetime
     ) -> str | None:
         if self._evidence is None:
             return None
@@ -214,8 +263,8 @@ class ShopCrawl:
             url=request.url,
             headers=answer.headers,
             observed_at=observed_at,
-            parser=walk.parser,
-            parser_version=walk.parser_version,
+            parser=reader.parser,
+            parser_version=reader.parser_version,
         )
         return await self._evidence.keep(answer.body, seen)
 
@@ -223,6 +272,18 @@ class ShopCrawl:
         if request.memory is None:
             return None
         return await self._filter.find_known_page(request.memory, reading, self._tell_time())
+
+    def _note_disallowed(self, request: PageRequest, listing_id: str) -> None:
+        """Count a listing whose page is not ours to read as there: the shop names it, and says no more."""
+        self._disallowed += 1
+        self._note_listings([listing_id])
+        reject = RejectedObservation(
+            listing_id=listing_id,
+            reason=RejectReason.ROBOTS_DISALLOWED,
+            detail=clean_text(f"robots.txt disallows {request.url}", _MAX_DETAIL),
+            position=f"page {request.number}",
+        )
+        self._note_rejected([reject])
 
     def _count_page(self, page: ParsedPage) -> None:
         self._pages += 1
@@ -238,6 +299,8 @@ class ShopCrawl:
             event for event in observations if self._published_at.get(event.listing_id) != event.observed_at
         ]
         changed = await self._filter.find_changed(news)
+        if self._barcodes is not None:
+            changed = await self._barcodes.add_barcodes(changed)
         self._unsettled = True
         if changed:
             await self._append(changed)
@@ -247,6 +310,8 @@ class ShopCrawl:
         self._published_at.update((event.listing_id, event.observed_at) for event in changed)
         CRAWL_LISTINGS.labels(self._shop.slug, "changed").inc(len(changed))
         CRAWL_LISTINGS.labels(self._shop.slug, "unchanged").inc(len(observations) - len(changed))
+        if self._barcodes is not None and self._barcodes.refusal is not None:
+            raise self._barcodes.refusal
 
     async def _append(self, events: Sequence[Event]) -> None:
         messages = [

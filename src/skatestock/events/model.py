@@ -20,6 +20,8 @@ class OfferObserved(msgspec.Struct, frozen=True, kw_only=True):
     compare_at_minor: int | None = None
     """As the shop gave it, also when it is zero or below the price; null where it gave none."""
     availability: Availability = Availability.UNKNOWN
+    barcode: str | None = None
+    """As the shop wrote it, which need be no GTIN; null where it was not said, not where there is none."""
 
 
 class ListingObserved(msgspec.Struct, frozen=True, kw_only=True):

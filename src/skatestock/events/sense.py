@@ -86,6 +86,8 @@ def _check_offers(offers: tuple[OfferObserved, ...]) -> None:
     for offer in offers:
         _check_offer(offer)
         labels += (offer.title, offer.sku or "", *offer.options, *offer.options.values())
+        if offer.barcode is not None:
+            labels.append(offer.barcode)
     characters = sum(map(len, labels)) + sum(map(len, ids))
     if characters > MAX_OFFER_CHARACTERS:
         raise _NonsenseError(f"offers with {characters} characters, over {MAX_OFFER_CHARACTERS}")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import product
 from random import Random
 
+from skatestock.replica.barcodes import choose_barcodes
 from skatestock.replica.chance import seeded_dice
 from skatestock.replica.designs import find_designs_of
 from skatestock.replica.habits import HABITS, LONG_SIZES, Habit
@@ -154,6 +155,10 @@ def _make_offers(
     code = f"{design.brand[:3].upper()}{design.number:05d}"
     sku_way = rng.choices(("own", "empty", "none", "shared"), (6, 2, 1, 1))[0]
     _, offer_id = first_identifiers(listing.shop, index)
+    colours = len(design.colours) if "Color" in listing.option_names else 1
+    barcodes = choose_barcodes(
+        listing.shop, design, [divmod(place, colours) for place in range(len(options))], index
+    )
     offers = []
     for place, values in enumerate(options[:_OFFERS_PER_LISTING]):
         price_minor = end_price(asked_minor + (big_minor if place >= len(options) - 2 else 0), habit)
@@ -168,6 +173,7 @@ def _make_offers(
                 price_minor=price_minor,
                 compare_at_minor=say_compare_at(price_minor, listing.compare_at_habit),
                 available=rng.random() < 0.82,
+                barcode=barcodes[place],
             )
         )
     return offers

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -18,6 +19,9 @@ from skatestock.replica.shopify import stamp, write_price, write_product
 _PRODUCTS = b'{"products":'
 _TITLES = (b'"title":"', b'"name":"', b"<title>")
 _DESCRIPTIONS = ('"body_html":"', '"description":"', '"siteTitle":"', "<footer>")
+
+# Far from all ids of the world.
+_TWIN_IDS = 10**12
 
 Answer = Callable[[Fault, str, Request], Reply]
 Product = dict[str, Any]
@@ -57,10 +61,16 @@ def _redirect(location: str) -> Reply:
     return Reply(302, b"", HTML, headers=[("Location", location)])
 
 
+_WALL = (
+    b"<!doctype html><html><head><title>Just a moment...</title></head><body>"
+    b'<script src="/cdn-cgi/challenge-platform/h/b/orchestrate"></script></body></html>'
+)
+
 _ANSWERS: dict[str, Answer] = {
     "not_found": lambda fault, shop, request: Reply(404, write_not_found(shop).encode(), HTML),
     "too_many_requests": _answer_with_page(429, "Too Many Requests"),
     "security_rejection": _answer_with_page(430, "Security Rejection"),
+    "bot_wall": lambda fault, shop, request: Reply(fault.number("status"), _WALL, HTML),
     "unavailable": _answer_with_page(503, "Service Unavailable"),
     "html_instead_of_json": _answer_with_page(200, "We will be right back"),
     "password_page": lambda fault, shop, request: _redirect("/password"),
@@ -68,6 +78,9 @@ _ANSWERS: dict[str, Answer] = {
     "redirect_off_host": lambda fault, shop, request: _redirect(fault.parameters["location"]),
     "robots_5xx": lambda fault, shop, request: Reply(fault.number("status"), b"server error\n", TEXT),
     "robots_timeout": lambda fault, shop, request: Reply(hold_seconds=fault.number("seconds")),
+    "robots_disallows": lambda fault, shop, request: Reply(
+        200, f"User-agent: *\nDisallow: {fault.parameters['disallow']}\n".encode(), TEXT
+    ),
     "connection_reset": lambda fault, shop, request: Reply(reset=True),
 }
 
@@ -98,6 +111,23 @@ def _repeat_listing(fault: Fault, listings: Sequence[Listing]) -> Sequence[Listi
     return (*listings[: at + 1], *listings[at : at + 1], *listings[at + 1 :])
 
 
+def add_twin(fault: Fault, listings: Sequence[Listing]) -> Sequence[Listing]:
+    """Put a copy of a listing behind it, as shops do: words, picture and codes are the same."""
+    at = fault.number("position")
+    twins = [
+        replace(
+            listing,
+            listing_id=listing.listing_id + _TWIN_IDS,
+            handle=f"copy-of-{listing.handle}",
+            copied_from=listing.listing_id,
+            offers=[replace(offer, offer_id=offer.offer_id + _TWIN_IDS) for offer in listing.offers],
+            rendered={},
+        )
+        for listing in listings[at : at + 1]
+    ]
+    return (*listings[: at + 1], *twins, *listings[at + 1 :])
+
+
 def _leave_out(fault: Fault, listings: Sequence[Listing]) -> Sequence[Listing]:
     at = fault.number("position")
     return (*listings[:at], *listings[at + fault.number("count") :])
@@ -105,6 +135,7 @@ def _leave_out(fault: Fault, listings: Sequence[Listing]) -> Sequence[Listing]:
 
 _CATALOGUE_EDITS: dict[str, Callable[[Fault, Sequence[Listing]], Sequence[Listing]]] = {
     "listing_repeated": _repeat_listing,
+    "listing_twin": add_twin,
     "listing_missing": _leave_out,
 }
 
@@ -148,8 +179,9 @@ def _spoil_product(fault: Fault, products: list[Any]) -> None:
         product["variants"][0]["price"] = "abc"
     elif how == "no_id":
         del product["id"]
-    else:
+    elif how == "not_an_object":
         products[position] = "product"
+    # `/products.json` names no currency, so that it cannot name another one.
 
 
 _PRODUCT_EDITS: dict[str, Callable[[Fault, list[Any]], None]] = {

@@ -83,6 +83,11 @@ FAULT_KINDS: dict[str, FaultKind] = {
     "not_found": FaultKind(Stage.ANSWER, "404 with the shop's HTML page"),
     "too_many_requests": FaultKind(Stage.ANSWER, "429 with Retry-After", _retry_after("seconds")),
     "security_rejection": FaultKind(Stage.ANSWER, "430, as Shopify turns robots away for hours"),
+    "bot_wall": FaultKind(
+        Stage.ANSWER,
+        "a page that asks whether we are a person",
+        {"status": Parameter(403, "with which status it answers", low=200, high=599)},
+    ),
     "unavailable": FaultKind(Stage.ANSWER, "503, with or without Retry-After", _retry_after("none")),
     "html_instead_of_json": FaultKind(Stage.ANSWER, "200 with an HTML page where JSON belongs"),
     "password_page": FaultKind(
@@ -109,6 +114,12 @@ FAULT_KINDS: dict[str, FaultKind] = {
         {"seconds": Parameter(60, "how long the silence lasts", high=3600)},
         paths=_ROBOTS,
     ),
+    "robots_disallows": FaultKind(
+        Stage.ANSWER,
+        "a robots.txt that disallows what begins so",
+        {"disallow": Parameter("/", "the beginning of the paths")},
+        paths=_ROBOTS,
+    ),
     "connection_reset": FaultKind(Stage.ANSWER, "the connection is reset without an answer"),
     "page_drift": FaultKind(
         Stage.CONTENTS,
@@ -121,6 +132,11 @@ FAULT_KINDS: dict[str, FaultKind] = {
     ),
     "listing_repeated": FaultKind(
         Stage.CONTENTS, "one listing stands in the catalogue twice", {"position": _POSITION}
+    ),
+    "listing_twin": FaultKind(
+        Stage.CONTENTS,
+        "one listing stands in the catalogue a second time, under ids and a handle of its own",
+        {"position": _POSITION},
     ),
     "listing_missing": FaultKind(
         Stage.CONTENTS,
@@ -145,7 +161,14 @@ FAULT_KINDS: dict[str, FaultKind] = {
             "how": Parameter(
                 "variants_null",
                 "in which way",
-                choices=("variants_null", "variants_missing", "price_text", "no_id", "not_an_object"),
+                choices=(
+                    "variants_null",
+                    "variants_missing",
+                    "price_text",
+                    "other_currency",
+                    "no_id",
+                    "not_an_object",
+                ),
             ),
         },
     ),

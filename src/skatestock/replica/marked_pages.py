@@ -44,12 +44,17 @@ RECIPE: dict[str, Any] = {
 def write_marked_page(origin: str, listing: Listing) -> str:
     """Write a product's page with its data in JSON-LD, microdata or OpenGraph."""
     if is_open_graph(listing):
-        return write_page(listing.shop, listing.title, _write_heading(listing), _write_open_graph(listing))
+        return write_open_graph_page(origin, listing)
     if _is_microdata(listing):
         return write_page(listing.shop, listing.title, _write_microdata(listing))
     data = msgspec.json.encode(_write_group(origin, listing)).decode().replace("<", "\\u003c")
     head = f'<script type="application/ld+json">{data}</script>\n'
     return write_page(listing.shop, listing.title, _write_heading(listing), head)
+
+
+def write_open_graph_page(origin: str, listing: Listing) -> str:
+    """Write a product's page that describes it by OpenGraph alone, whatever choice there is."""
+    return write_page(listing.shop, listing.title, _write_heading(listing), _write_open_graph(listing))
 
 
 def is_open_graph(listing: Listing) -> bool:
@@ -67,7 +72,7 @@ def _write_heading(listing: Listing) -> str:
 
 
 def _write_open_graph(listing: Listing) -> str:
-    """Write the only offer of a product; OpenGraph gives it no id of its own."""
+    """Write the only price of a product, that of its cheapest offer; OpenGraph gives it no id of its own."""
     properties = {
         "og:type": "product",
         "og:title": listing.title,
@@ -75,11 +80,16 @@ def _write_open_graph(listing: Listing) -> str:
         "product:brand": listing.vendor,
         "product:category": listing.product_type,
     }
-    for offer in listing.present_offers():
+    offers = listing.present_offers()
+    if offers:
+        offer = min(offers, key=lambda offer: offer.price_minor)
         was = offer.compare_at_minor or 0
+        in_stock = any(offer.available for offer in offers)
         properties["product:price:currency"] = "USD"
         properties["product:price:amount"] = write_price(offer.price_minor)
-        properties["product:availability"] = "in stock" if offer.available else "out of stock"
+        properties["product:availability"] = "in stock" if in_stock else "out of stock"
+        if offer.barcode is not None:
+            properties["product:gtin"] = offer.barcode
         if was > offer.price_minor:
             properties["product:original_price:amount"] = write_price(was)
     return "".join(
@@ -116,7 +126,8 @@ def _write_variant(listing: Listing, offer: Offer) -> dict[str, Any]:
     }
     if was > offer.price_minor:
         made["priceSpecification"] = [specification]
-    return {"@type": "Product", "productID": str(offer.offer_id), "sku": offer.sku, **options, "offers": made}
+    variant = {"@type": "Product", "productID": str(offer.offer_id), "sku": offer.sku, **options}
+    return variant | ({} if offer.barcode is None else {"gtin": offer.barcode}) | {"offers": made}
 
 
 def _write_microdata(listing: Listing) -> str:
@@ -137,9 +148,11 @@ def _write_microdata_offer(offer: Offer) -> str:
         '<p itemprop="priceSpecification" itemscope itemtype="https://schema.org/UnitPriceSpecification">'
         f'<meta itemprop="priceType" content="ListPrice"><del itemprop="price">{write_price(was)}</del></p>'
     )
+    barcode = f'<meta itemprop="gtin" content="{offer.barcode}">'
     return (
         '<section itemprop="offers" itemscope itemtype="https://schema.org/Offer">'
         f'<meta itemprop="productID" content="{offer.offer_id}"><b itemprop="name">{escape(offer.title)}</b>'
+        f"{barcode if offer.barcode else ''}"
         f"{before if was > offer.price_minor else ''}"
         '<meta itemprop="priceCurrency" content="USD">'
         f'<b itemprop="price">{write_price(offer.price_minor)}</b>'

@@ -55,6 +55,7 @@ class Offer:
     compare_at_minor: int | None
     available: bool
     present: bool = True
+    barcode: str | None = None
 
     @property
     def title(self) -> str:
@@ -83,6 +84,8 @@ class Listing:
     requires_shipping: bool = True
     present: bool = True
     episode: str | None = None
+    copied_from: int | None = None
+    """The id of the listing whose picture it shows, if that is another's."""
     version: int = 0
     rendered: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 

@@ -87,7 +87,8 @@ def write_product(listing: Listing) -> dict[str, Any]:
 
 def image_address(listing: Listing) -> str:
     """Tell where the listing's picture would be, without the scheme."""
-    return f"//{_IMAGE_HOST}/s/files/1/{listing.shop}/files/{listing.listing_id}.jpg?v=1"
+    number = listing.copied_from or listing.listing_id
+    return f"//{_IMAGE_HOST}/s/files/1/{listing.shop}/files/{number}.jpg?v=1"
 
 
 def _write_image(listing: Listing) -> dict[str, Any]:
@@ -193,7 +194,7 @@ def _write_cents_variant(listing: Listing, offer: Offer) -> dict[str, Any]:
         "weight": offer.grams,
         "compare_at_price": offer.compare_at_minor,
         "inventory_management": "shopify",
-        "barcode": offer.sku or None,
+        "barcode": offer.barcode,
     }
 
 

@@ -13,6 +13,7 @@ from parsel.csstranslator import HTMLTranslator
 
 from skatestock.crawl.errors import PageError
 from skatestock.crawl.reasons import CrawlReason
+from skatestock.crawl.walls import is_wall
 
 MAX_BYTES = 8 * 1024 * 1024
 """Larger than any product page; a tree takes about ten times its text."""
@@ -23,17 +24,6 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:
 _BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _END = re.compile(rb"</html\s*>", re.IGNORECASE)
 _TAIL_BYTES = 4096
-# Pages that stand before a shop and are no part of it; each mark is of one that we know of.
-_WALL_MARKS = (
-    b"/cdn-cgi/challenge-platform/",
-    b"_Incapsula_Resource",
-    b"captcha-delivery.com",
-    b"px-captcha",
-    b"<title>Just a moment...</title>",
-    b"<title>Attention Required! | Cloudflare</title>",
-)
-# Real pages of walled shops carry the same scripts; the wall itself is small.
-_WALL_BYTES = 60_000
 _BLANKS = " \t\r\n\f"
 
 _TRANSLATOR = HTMLTranslator()
@@ -48,7 +38,7 @@ def parse_document(body: bytes) -> Selector:
     """Parse an HTML body of any charset; raises PageError for a bot wall and for what is too large."""
     if len(body) > MAX_BYTES:
         raise PageError(CrawlReason.TOO_LARGE, f"a page of {len(body)} bytes")
-    if len(body) < _WALL_BYTES and any(mark in body for mark in _WALL_MARKS):
+    if is_wall(body):
         raise PageError(CrawlReason.BLOCKED, "a bot wall stands before the page")
     text = decode_document(body)
     # A NUL ends a text for the parser beneath, and what follows it would be lost.

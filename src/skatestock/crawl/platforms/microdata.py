@@ -38,6 +38,9 @@ _OPEN_GRAPH = {
     "og:brand": "brand",
     "product:category": "category",
     "product:retailer_item_id": "sku",
+    "product:gtin": "gtin",
+    "product:ean": "gtin13",
+    "product:upc": "gtin12",
 }
 _OPEN_GRAPH_OFFER = {
     "product:price:amount": "price",

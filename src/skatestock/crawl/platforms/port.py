@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from skatestock.crawl.observing import ParsedPage, Sighting
+from skatestock.events.model import ListingObserved
 
 
 class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +28,9 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the page was read before in this walk and is looked at once more, to see whether it moved."""
     may_be_gone: bool = False
     """Whether 404 and 410 mean that this page alone is no more, rather than that the shop refuses us."""
+    listing_id: str | None = None
+    """The one listing that the page shows, where its address tells: if robots.txt disallows the page, that
+    listing alone cannot be read."""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +40,9 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     """By lower-case name; at least those of `PAGING_HEADERS` that the answer has."""
 
+
+BARCODES = "barcodes"
+"""The kind of what a `BarcodeSource` reads: it shows no listing."""
 
 PAGING_HEADERS = ("x-wp-total", "x-wp-totalpages")
 """What platforms read of an answer beside its body."""
@@ -64,6 +71,21 @@ class Walk(Protocol):
 
     def next_requests(self, request: PageRequest, page: ParsedPage) -> Sequence[PageRequest]:
         """Return what to ask after a page was read, in order."""
+        ...
+
+
+class BarcodeSource(Protocol):
+    """Where a platform says the barcodes of one listing, when its pages of listings do not."""
+
+    parser: str
+    parser_version: int
+
+    def url_of(self, event: ListingObserved) -> str:
+        """Return the address that says a listing's barcodes."""
+        ...
+
+    def read_barcodes(self, body: bytes) -> Mapping[str, str]:
+        """Read barcodes, as the shop wrote them, by offer id; raises PageError for what is no such body."""
         ...
 
 

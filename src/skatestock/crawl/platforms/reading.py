@@ -12,6 +12,7 @@ import msgspec
 from skatestock.crawl.errors import CrawlError, PageError
 from skatestock.crawl.observing import ListingRead, ParsedPage, Sighting, make_excerpt, observe_listing
 from skatestock.crawl.reasons import CrawlReason, RejectReason
+from skatestock.crawl.walls import is_wall
 from skatestock.events.model import ListingObserved, OfferObserved, RejectedObservation
 from skatestock.vocabulary.errors import InvalidValueError
 from skatestock.vocabulary.identifiers import check_identifier
@@ -72,6 +73,8 @@ def mend_escapes(body: bytes) -> bytes:
 
 
 def _html_error(body: bytes) -> PageError:
+    if is_wall(body):
+        return PageError(CrawlReason.BLOCKED, "a bot wall stands before the shop")
     if any(mark in body for mark in _PASSWORD_MARKS):
         return PageError(CrawlReason.PASSWORD_PAGE, "the shop shows its password page")
     return PageError(CrawlReason.NOT_JSON, f"HTML in place of JSON: {make_excerpt(body)[:200]}")
@@ -190,8 +193,13 @@ def unique_offers(offers: Iterable[OfferObserved]) -> tuple[OfferObserved, ...]:
     """Drop repeated offers; raises RejectedError for one offer in two states, and for none at all."""
     known: dict[str, OfferObserved] = {}
     for offer in offers:
-        # The same variant twice is one offer; two states of it are none that anyone could believe.
-        if known.setdefault(offer.offer_id, offer) != offer:
+        first = known.setdefault(offer.offer_id, offer)
+        # The same variant twice is one offer; two states of it are none that anyone could believe. A barcode
+        # is no state: of two it has neither.
+        if first.barcode != offer.barcode:
+            offer = msgspec.structs.replace(offer, barcode=None)
+            first = known[offer.offer_id] = msgspec.structs.replace(first, barcode=None)
+        if first != offer:
             raise RejectedError(
                 RejectReason.CONFLICTING_OFFERS, f"variant {offer.offer_id} stands there twice"
             )
@@ -248,6 +256,11 @@ def read_html_text(value: Any) -> str | None:
     if not isinstance(value, str):
         return None
     return read_text(html.unescape(value)) if "&" in value else read_text(value)
+
+
+def read_barcode(value: Any) -> str | None:
+    """Return a barcode, a text or a whole number, as clean text; None where there is none."""
+    return str(value) if type(value) is int and 0 < value <= _MAX_NUMBER else read_text(value)
 
 
 def read_title(value: Any) -> str:

@@ -230,6 +230,7 @@ def _read_offer(item: _Item, recipe: Recipe, currency: str) -> OfferObserved:
         price_minor=price_minor,
         compare_at_minor=_read_compare_at(item, recipe, offer_id, currency),
         availability=_read_availability(item, recipe),
+        barcode=_find_text(item, fields.barcode),
     )
 
 
@@ -254,8 +255,11 @@ def _read_amount(value: Any, recipe: Recipe, currency: str) -> int | None:
     if recipe.amounts == "decimal":
         return parse_amount(text, currency)
     price = parse_price(text, currency)
-    if price is None or price.currency not in (None, currency):
+    if price is None:
         return None
+    if price.currency not in (None, currency):
+        detail = f"a price is in {price.currency}, the shop's in {currency}"
+        raise RejectedError(RejectReason.OTHER_CURRENCY, detail)
     return round_amount(price.amount, currency)
 
 

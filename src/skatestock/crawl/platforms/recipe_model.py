@@ -28,6 +28,7 @@ class OfferFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     price: _Path
     compare_at: _Path | None = None
     sku: _Path | None = None
+    barcode: _Path | None = None
     title: _Path | None = None
     size: _Path | None = None
     colour: _Path | None = None

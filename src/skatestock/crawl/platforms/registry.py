@@ -1,6 +1,7 @@
 """Which platform a shop is on, ready to be walked."""
 
-from skatestock.crawl.platforms.port import Platform
+from skatestock.crawl.platforms.port import BarcodeSource, Platform
+from skatestock.crawl.platforms.shopify_cents import ProductObjects
 from skatestock.crawl.platforms.sitemap_walk import SitemapPlatform
 from skatestock.crawl.platforms.squarespace import PAGE_SIZE as SQUARESPACE_PAGE_SIZE
 from skatestock.crawl.platforms.walks import (
@@ -37,4 +38,12 @@ def open_platform(shop: Shop, politeness: Politeness) -> Platform:
         assert recipe is not None
         size = _RECIPE_PAGE_SIZE
         return PagedPlatform(open_walk=lambda: RecipeWalk(url, recipe), page_size=size, max_pages=pages)
-    return PagedPlatform(open_walk=lambda: ShopifyWalk(url, limit), page_size=limit, max_pages=pages)
+    extra = shop.barcodes_per_crawl if shop.barcodes else 0
+    return PagedPlatform(
+        open_walk=lambda: ShopifyWalk(url, limit), page_size=limit, max_pages=pages, extra_requests=extra
+    )
+
+
+def find_barcode_source(shop: Shop) -> BarcodeSource | None:
+    """Find where a shop says its barcodes beside its listings; None where it is not to be asked."""
+    return ProductObjects(shop.url) if shop.barcodes and shop.platform == "shopify" else None

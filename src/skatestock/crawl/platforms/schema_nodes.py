@@ -13,6 +13,7 @@ from skatestock.crawl.platforms.reading import (
     RejectedError,
     name_options,
     parse_amount,
+    read_barcode,
     read_identifier,
     read_text,
     round_amount,
@@ -24,6 +25,7 @@ from skatestock.crawl.platforms.reading import (
 from skatestock.crawl.reasons import RejectReason
 from skatestock.events.model import OfferObserved
 from skatestock.vocabulary.availability import Availability
+from skatestock.vocabulary.gtin import parse_gtin
 from skatestock.vocabulary.prices import parse_price
 
 Node = dict[str, Any]
@@ -39,6 +41,7 @@ BUYABLE = frozenset(
 NOT_BUYABLE = frozenset({"outofstock", "soldout", "discontinued", "instoreonly", "reserved"})
 _WAS_TYPES = frozenset({"listprice", "strikethroughprice", "regularprice", "msrp", "srp"})
 _IDS = ("productID", "sku", "gtin", "gtin13", "gtin12", "gtin14", "gtin8", "mpn")
+_BARCODES = ("gtin", "gtin14", "gtin13", "gtin12", "gtin8")
 _OPTIONS = ("color", "size", "material", "pattern")
 _NO_LETTER = re.compile(r"[^a-z]")
 
@@ -216,6 +219,7 @@ class _OfferReader:
             price_minor=price_minor,
             compare_at_minor=self._read_compare_at(offer, offer_id, price_minor),
             availability=read_availability(offer.get("availability")),
+            barcode=_find_barcode(offer, described),
         )
 
     def _read_price(self, offer: Node, offer_id: str) -> int:
@@ -305,6 +309,18 @@ def _find_id(node: Node) -> str | None:
         if identifier:
             return identifier
     return None
+
+
+def _find_barcode(*nodes: Node) -> str | None:
+    """Return the first barcode that is a GTIN, or else the first that stands there."""
+    stated = [
+        barcode
+        for node in nodes
+        for key in _BARCODES
+        for value in _as_list(node.get(key))[:1]
+        if (barcode := read_barcode(value))
+    ]
+    return next((barcode for barcode in stated if parse_gtin(barcode)), next(iter(stated), None))
 
 
 def _find_address(*nodes: Node) -> str | None:

@@ -23,7 +23,7 @@ from skatestock.crawl.platforms.squarespace import find_variants, read_variants
 from skatestock.crawl.reasons import RejectReason
 
 PARSER = "schema-org"
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 
 _MAX_ID = 255
 # What the price of one offer stands for is not to be had from OpenGraph where more is known to be on sale.

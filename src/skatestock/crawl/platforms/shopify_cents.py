@@ -21,6 +21,7 @@ from skatestock.crawl.platforms.reading import (
     gather_page,
     name_options,
     parse_amount,
+    read_barcode,
     read_identifier,
     read_text,
     read_title,
@@ -32,7 +33,7 @@ from skatestock.crawl.platforms.reading import (
 )
 from skatestock.crawl.reasons import RejectReason
 from skatestock.crawl.shops import Shop
-from skatestock.events.model import OfferObserved
+from skatestock.events.model import ListingObserved, OfferObserved
 from skatestock.vocabulary.availability import Availability
 
 PARSER = "shopify-cents"
@@ -88,12 +89,33 @@ def parse_product_object(body: bytes, sighting: Sighting) -> ProductObject:
         read=lambda item, listing_id: _read_product(item, listing_id, sighting.shop),
         excerpt=bytes,
     )
-    barcodes = {
+    return ProductObject(page=gather_page([raw], sighting, reader), barcodes=_read_barcodes(product))
+
+
+class ProductObjects:
+    """A shop's product objects as the source of its barcodes; a `BarcodeSource`."""
+
+    parser = PARSER
+    parser_version = PARSER_VERSION
+
+    def __init__(self, shop_url: str) -> None:
+        self._shop_url = shop_url
+
+    def url_of(self, event: ListingObserved) -> str:
+        """Return the address of a listing's object."""
+        return product_object_url(self._shop_url, event.handle)
+
+    def read_barcodes(self, body: bytes) -> Mapping[str, str]:
+        """Read the barcodes alone, also where the rest of the object makes no sense."""
+        return _read_barcodes(decode_body(body, _decode_product))
+
+
+def _read_barcodes(product: _Product) -> dict[str, str]:
+    return {
         offer_id: barcode
         for variant in product.variants
-        if (offer_id := read_identifier(variant.id)) and (barcode := read_text(variant.barcode))
+        if (offer_id := read_identifier(variant.id)) and (barcode := read_barcode(variant.barcode))
     }
-    return ProductObject(page=gather_page([raw], sighting, reader), barcodes=barcodes)
 
 
 def _read_product(raw: msgspec.Raw, listing_id: str, shop: Shop) -> ListingRead:

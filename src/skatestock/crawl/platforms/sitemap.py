@@ -11,6 +11,7 @@ from skatestock.crawl.errors import PageError
 from skatestock.crawl.observing import make_excerpt
 from skatestock.crawl.politeness import is_same_shop
 from skatestock.crawl.reasons import CrawlReason
+from skatestock.crawl.walls import is_wall
 
 MAX_BYTES = 50 * 1024 * 1024
 """The standard's own limit of one file."""
@@ -38,13 +39,16 @@ def parse_sitemap(body: bytes, shop_url: str) -> Sitemap:
     """Read a sitemap or an index of sitemaps, also a gzipped file of one.
 
     `lastmod` is not read: these shops' times are those of the response. Raises PageError for a body that is
-    none (`not_products`), ends early (`truncated`) or says more than a sitemap may (`too_large`).
+    none (`not_products`), is a bot wall (`blocked`), ends early (`truncated`) or says more than a sitemap may
+    (`too_large`).
     """
     if body.startswith(_GZIP):
         body = decompress_body(body, ["gzip"], MAX_BYTES)
     if len(body) > MAX_BYTES:
         raise PageError(CrawlReason.TOO_LARGE, f"a sitemap of {len(body)} bytes")
     root = _ROOT.search(body[:100_000])
+    if root is None and is_wall(body):
+        raise PageError(CrawlReason.BLOCKED, "a bot wall stands before the sitemap")
     if root is None:
         raise PageError(CrawlReason.NOT_PRODUCTS, f"no sitemap: {make_excerpt(body)[:200]}")
     if not _END.search(body[-2000:]) and not _EMPTY.search(body[-2000:]):

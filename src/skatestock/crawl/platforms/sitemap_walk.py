@@ -87,14 +87,20 @@ class SitemapWalk:
         # One address with and without `www.` or a final slash is one listing.
         if listing_id not in self._listing_ids:
             self._listing_ids.add(listing_id)
-            self._add(url, PRODUCT)
+            self._add(url, PRODUCT, listing_id)
 
-    def _add(self, url: str, kind: str) -> None:
+    def _add(self, url: str, kind: str, listing_id: str | None = None) -> None:
         self._known.add(url)
         self._number += 1
-        memory = crc32(url.encode()) if kind == PRODUCT else None
         self._found.append(
-            PageRequest(url=url, number=self._number, kind=kind, memory=memory, may_be_gone=kind == PRODUCT)
+            PageRequest(
+                url=url,
+                number=self._number,
+                kind=kind,
+                memory=crc32(url.encode()) if kind == PRODUCT else None,
+                may_be_gone=kind == PRODUCT,
+                listing_id=listing_id,
+            )
         )
 
 

@@ -217,13 +217,15 @@ class PagedPlatform(msgspec.Struct, frozen=True, kw_only=True):
     max_pages: int
     variation_size: int | None = None
     """How many offers a page of variations shows; None where they come with their listings."""
+    extra_requests: int = 0
+    """How many requests for single listings may come on top."""
 
     def limit_requests(self) -> int:
         """Return the limit of pages."""
         return self.max_pages
 
     def estimate_requests(self, listings: int, offers: int) -> int:
-        """Count the pages, and the first once more where there are several."""
+        """Count the pages, the first once more where there are several, and what single listings take."""
         pages = max(1, -(-listings // self.page_size))
         variations = 0 if self.variation_size is None else max(1, -(-offers // self.variation_size))
-        return variations + pages + (pages > 1)
+        return variations + pages + (pages > 1) + min(listings, self.extra_requests)
