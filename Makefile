@@ -12,7 +12,7 @@ DATA   ?= .skatestock
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci demo demo-kafka run test test-kills test-kafka-kills test-fuzz check fmt lint types contracts bench migration lock clean
+.PHONY: help setup setup-ci demo demo-kafka run test test-kills test-kafka-kills test-faults test-fuzz check fmt lint types contracts bench migration lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ test-kills: $(STAMP) ## Run the full campaign of at least 100 SIGKILLs against t
 
 test-kafka-kills: $(STAMP) ## Run the full campaign of at least 200 kills and freezes on real Kafka
 	@SKATESTOCK_TEST_KAFKA_KILLS=$${SKATESTOCK_TEST_KAFKA_KILLS:-200} $(BIN)/pytest -q -m kafka_kills --timeout 7200 tests/e2e
+
+test-faults: $(STAMP) ## Play every fault of a shop on every platform through the whole pipeline
+	@SKATESTOCK_TEST_FAULTS=all $(BIN)/pytest -q -n $(WORKERS) --dist loadgroup tests/e2e/test_faults.py
 
 test-fuzz: $(STAMP) ## Read a million mutated pages with every parser
 	@SKATESTOCK_TEST_FUZZ=$${SKATESTOCK_TEST_FUZZ:-1000000} $(BIN)/pytest -q -n $(WORKERS) --timeout 3600 tests/unit/test_platform_fuzz.py

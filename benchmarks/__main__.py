@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, str] = {
     "redis": "a page check of the unchanged-filter, against a bare HMGET; its hit rate over a week",
     "bloom": "errors and memory of the filter of never-seen listings, at a million of them",
     "normalisation": "brand and category as a person reads them, and the time of reading titles",
+    "edge": "cached and uncached answers of the API, against bare ASGI functions, nginx and pgbench",
     "memory": "memory of each process of `skatestock up`, against the bare programs",
 }
 """Every benchmark with what it measures; each is a module of this package with options of its own."""

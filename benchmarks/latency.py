@@ -44,9 +44,8 @@ from skatestock.crawl.shops import Shop, get_shop, load_shops
 from skatestock.crawl.walk import ShopCrawl
 from skatestock.database.pool import Pool, connect, create_pool
 from skatestock.database.transactions import transaction
-from skatestock.eventlog.dead_letters import AppendsWithin
 from skatestock.eventlog.measured import measure_log
-from skatestock.eventlog.port import EventLog, Message
+from skatestock.eventlog.port import AppendsWithin, EventLog, Message
 from skatestock.eventlog.postgres import PostgresEventLog
 from skatestock.events.codec import Codec
 from skatestock.ingest.consumer import GROUP, TOPIC

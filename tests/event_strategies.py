@@ -37,6 +37,7 @@ offers = st.builds(
     price_minor=amounts_minor,
     compare_at_minor=st.none() | amounts_minor,
     availability=availabilities,
+    barcode=st.none() | texts | st.from_regex(r"[0-9]{13}", fullmatch=True),
 )
 offer_lists = st.lists(offers, min_size=1, max_size=4, unique_by=lambda offer: offer.offer_id).map(tuple)
 

@@ -200,7 +200,7 @@ _TABLES = {
     "offers": """
         SELECT l.listing_id, o.offer_id, o.title, o.options, o.sku, o.position, o.price_minor,
             o.compare_at_minor, o.availability, o.since_at, o.held_price_minor, o.held_compare_at_minor,
-            o.held_at, o.held_crawl_id
+            o.held_at, o.held_crawl_id, o.barcode, o.invalid_barcode
         FROM offers o JOIN listings l ON l.id = o.listing_id JOIN shops s ON s.id = l.shop_id
         WHERE s.slug = $1 ORDER BY l.listing_id, o.offer_id
     """,

@@ -17,6 +17,7 @@ _NOT_SETTINGS = ("SKATESTOCK_TEST_", "SKATESTOCK_CONFIG")
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Rate = Annotated[int, msgspec.Meta(ge=0, le=60_000_000)]
 
 # What msgspec says of one value: "Expected `int`, got `str` - at `$.api_port`".
 _COMPLAINT = re.compile(r"(?:Expected )?(?P<wanted>.*?)(?:, got .*)? - at `\$\.(?P<name>\w+)`", re.DOTALL)
@@ -60,6 +61,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A folder with the programs of PostgreSQL 15 or newer, instead of the wheel's."""
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
+    trusted_proxies: str | None = None
+    """Networks of proxies that tell the truth about whom they speak for, separated by commas."""
+    cors_origins: str | None = None
+    """Origins whose pages may read the answers, separated by commas; `*`: any, without credentials."""
+    rate_limit_address: Rate = 600
+    """Requests a minute of one address; 0: no limit. The same for signed-in users and for API keys."""
+    rate_limit_address_burst: Positive = 200
+    """How many of them at once."""
+    rate_limit_user: Rate = 1200
+    rate_limit_user_burst: Positive = 300
+    rate_limit_key: Rate = 3000
+    rate_limit_key_burst: Positive = 600
+    edge_cache_mb: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 64
+    """Memory for answers, in each process that serves the API; 0 keeps none, in Redis neither."""
+    request_timeout_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 15.0
+    """After how long an answer must have begun."""
     metrics_host: str = "127.0.0.1"
     metrics_port: Port | None = None
     """Where this process serves its metrics to Prometheus; 0 takes any free port, None serves none."""
@@ -71,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Shops that one crawl process visits at once."""
     crawl_spacing_seconds: Annotated[float, msgspec.Meta(ge=2, le=3600)] = 2.0
     """Between two requests to one shop, across all processes."""
+    crawl_longest_seconds: Annotated[int, msgspec.Meta(ge=3600, le=7 * 86400)] = 86400
+    """After how long a crawl ends, however many pages the shop's sitemap names."""
     lease_seconds: Positive = 60
     """How long a crawl may go without a heartbeat before another process may take it over."""
     ingest_batch: Positive = 4000
@@ -83,6 +102,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     folder `evidence` in the data folder."""
     evidence_days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 7
     """For how many days; 0 keeps none."""
+    auth_keys: str | None = None
+    """What signs access tokens, `ID:SECRET,ID:SECRET` in base64url: the first signs, all verify. Without it,
+    in development, a file in the data folder."""
+    access_token_minutes: Annotated[int, msgspec.Meta(ge=1, le=60)] = 10
+    refresh_token_days: Annotated[int, msgspec.Meta(ge=1, le=90)] = 14
+    """For how long a session may rest."""
+    audit_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 90
+    """For how many days the audit log keeps its lines."""
     shops_file: str | None = None
     """A TOML file of shops instead of the five that come with SkateStock."""
 

@@ -8,15 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import httpx
 import psutil
 
-from skatestock.api.server import serve_api
+from skatestock.accounts.signing_keys import make_signing_key
+from skatestock.cli.web import serve_web
+from skatestock.settings import Settings
 from skatestock.telemetry.logs import configure_logging
 from skatestock.telemetry.metrics import start_metrics_server
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+AUTH_KEYS = make_signing_key("tests")
 
 
 def find_port() -> int:
@@ -48,16 +52,26 @@ def prepare(workers: int, metrics_port: int | None) -> None:
 
 @contextmanager
 def served(
-    dsn: str, *, workers: int = 1, demo: bool = False, metrics_port: int | None = None
+    dsn: str,
+    *,
+    workers: int = 1,
+    demo: bool = False,
+    metrics_port: int | None = None,
+    redis_url: str | None = None,
+    **settings: Any,
 ) -> Iterator[tuple[psutil.Process, str]]:
-    """Serve in a process of its own; gives it and the API's address."""
+    """Serve in a process of its own; gives it and the API's address. `settings` are further ones."""
     port = find_port()
+    chosen = Settings(
+        database_url=dsn,
+        redis_url=redis_url,
+        api_port=port,
+        **{"data": "/nonexistent", "auth_keys": AUTH_KEYS, **settings},
+    )
     process = multiprocessing.get_context("spawn").Process(
         target=partial(
-            serve_api,
-            dsn,
-            "127.0.0.1",
-            port,
+            serve_web,
+            chosen,
             demo=demo,
             workers=workers,
             prepare=partial(prepare, workers, metrics_port),

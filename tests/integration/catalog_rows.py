@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
+from skatestock.catalog.commands_index import rebuild_index
+
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 """The present of every test that reads the catalogue."""
 
@@ -110,11 +112,12 @@ class Catalogue:
         title: str = "9",
         since_at: datetime | None = None,
         held: int | None = None,
+        barcode: str | None = None,
     ) -> int:
         return await self._insert(
             "INSERT INTO offers (listing_id, offer_id, title, options, sku, position, price_minor, "
-            "compare_at_minor, availability, since_at, held_price_minor, held_at, held_crawl_id) "
-            "SELECT $1, 'O' || count(*), $2, $3::text::jsonb, 'sku', count(*), $4, $5, $6, $7, $8, $9, $10 "
+            "compare_at_minor, availability, since_at, held_price_minor, held_at, held_crawl_id, barcode) "
+            "SELECT $1, 'O' || count(*), $2, $3::text::jsonb, 'sku', count(*), $4, $5, $6, $7, $8, $9, $10, $11 "
             "FROM offers RETURNING id",
             listing,
             title,
@@ -126,6 +129,7 @@ class Catalogue:
             held,
             days_ago(1) if held is not None else None,
             "c" if held is not None else None,
+            barcode,
         )
 
     async def add_point(
@@ -146,6 +150,11 @@ class Catalogue:
             availability,
             list(changes),
         )
+
+    async def index(self) -> None:
+        """Build the product index, as its process would."""
+        async with self._pool.acquire() as connection:
+            await rebuild_index(connection)
 
     async def _insert(self, sql: str, *arguments: object) -> int:
         number: int = await self._pool.fetchval(sql, *arguments)

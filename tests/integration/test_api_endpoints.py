@@ -66,11 +66,14 @@ async def add_busenitz(catalogue: Catalogue, *, demo: bool = False) -> int:
     await catalogue.add_crawl(shop, days_ago(0.01))
     listing = await catalogue.add_listing(product, shop, title="Busenitz Vulc II - Navy", brand="Adidas")
     offer = await catalogue.add_offer(listing, 4500, 6000, title="9", held=900)
-    await catalogue.add_offer(listing, 3000, availability="out_of_stock", title="10")
+    await catalogue.add_offer(
+        listing, 3000, availability="out_of_stock", title="10", barcode="04006381333931"
+    )
     await catalogue.add_point(offer, days_ago(100), 6000, None, "in_stock", ("first_seen",))
     await catalogue.add_point(
         offer, days_ago(2), 4500, 6000, "in_stock", ("price_down", "compare_at_changed")
     )
+    await catalogue.index()
     return product
 
 
@@ -102,6 +105,8 @@ class TestProducts:
                 "changed_at": "2026-02-28T09:00:00Z",
                 "shops": [{"slug": "labor", "name": "Labor", "demo": False}],
                 "demo": False,
+                "matching_price": {"minor": 4500, "currency": "USD", "decimal": "45.00"},
+                "matching_in_stock": True,
             }
         ]
 
@@ -110,11 +115,13 @@ class TestProducts:
     ) -> None:
         product = await add_busenitz(catalogue)
         answer = (await api.get(f"/products/{product}")).json()
-        assert answer["product"] == (await api.get("/products")).json()["items"][0]
+        (listed,) = (await api.get("/products")).json()["items"]
+        assert answer["product"].items() <= listed.items()
         (shop,) = answer["shops"]
         assert (shop["slug"], shop["stale"]) == ("labor", False)
         large, small = shop["listings"][0]["offers"]
         assert large["discount_percent"] == 25
+        assert (large["barcode"], small["barcode"]) == (None, "04006381333931")
         assert large["unconfirmed"] == {
             "price": {"minor": 900, "currency": "USD", "decimal": "9.00"},
             "compare_at": None,
@@ -307,7 +314,7 @@ class TestHttp:
         assert check_problem(await api.get(path)) == "not_found"
 
     async def test_what_is_too_large_is_a_problem(self, api: httpx.AsyncClient) -> None:
-        assert check_problem(await api.get("/products?search=" + "a" * 9000)) == "address_too_long"
+        assert check_problem(await api.get("/products?q=" + "a" * 9000)) == "address_too_long"
         assert check_problem(await api.request("GET", "/products", content=b"x" * 70_000)) == "body_too_large"
         for length in ("9" * 5000, "-1", "x"):
             answer = await api.get("/products", headers={"content-length": length})
@@ -349,7 +356,32 @@ TEXTS = st.one_of(
     st.sampled_from(["labor", "true", "false", "24", "", "null", "NaN", "1e400", "-0", "9" * 400]),
 )
 NAMES = st.one_of(
-    st.sampled_from(["shop", "search", "in_stock", "include_delisted", "page", "limit", "days"]), TEXTS
+    st.sampled_from(
+        [
+            "shop",
+            "q",
+            "brand",
+            "category",
+            "size",
+            "colour",
+            "min_price",
+            "max_price",
+            "min_discount",
+            "on_sale",
+            "new_since",
+            "sort",
+            "cursor",
+            "facets",
+            "url",
+            "by",
+            "in_stock",
+            "include_delisted",
+            "page",
+            "limit",
+            "days",
+        ]
+    ),
+    TEXTS,
 )
 
 

@@ -91,7 +91,7 @@ def test_workers_do_not_outlive_their_parent(database_dsn: str) -> None:
 @pytest.mark.parametrize(
     "request_text",
     [
-        b"GET /products?search=\xff\xfe%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /products?q=\xff\xfe%00 HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /\xf0\x9f\x9b\xb9%ff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /products/%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /products?" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",

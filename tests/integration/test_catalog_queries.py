@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from tests.integration.catalog_rows import NOW, Catalogue, days_ago
 
-from skatestock.catalog.queries import find_price_history, find_product, find_products, find_shops
-from skatestock.catalog.views import ProductFilter, ProductPage, ProductSummary, discount_percent
+from skatestock.catalog.commands_index import rebuild_index
+from skatestock.catalog.index_queries import find_products
+from skatestock.catalog.product_filter import ProductFilter, Sort
+from skatestock.catalog.queries import find_price_history, find_product, find_shop, find_shops, find_summaries
+from skatestock.catalog.views import ProductPage, ProductSummary, discount_percent
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money
 
@@ -21,6 +25,7 @@ def catalogue(pool: asyncpg.Pool) -> Catalogue:
 
 async def find(pool: asyncpg.Pool, *, page: int = 1, limit: int = 24, **wanted: Any) -> ProductPage:
     async with pool.acquire() as connection:
+        await rebuild_index(connection)
         return await find_products(
             connection,
             ProductFilter(**wanted),
@@ -34,8 +39,15 @@ async def find_ids(pool: asyncpg.Pool, **wanted: Any) -> list[int]:
 
 
 async def summarise(pool: asyncpg.Pool) -> ProductSummary:
-    (summary,) = (await find(pool, include_delisted=True)).items
-    return summary
+    """Summarise the one product in all three ways: by the index, by SQL, and by its details."""
+    (listed,) = (await find(pool, include_delisted=True)).items
+    plain = msgspec.structs.replace(listed, matching_price=None, matching_in_stock=False)
+    async with pool.acquire() as connection:
+        detail = await find_product(connection, listed.id)
+        assert detail is not None
+        assert await find_summaries(connection, [listed.id]) == {listed.id: plain}
+    assert detail.summary == plain
+    return plain
 
 
 class TestSummary:
@@ -248,10 +260,19 @@ class TestSearch:
         await catalogue.add_listing(product, await catalogue.add_shop("labor"), title=title)
         assert await find_ids(pool, search=search) == [product]
 
+    @pytest.mark.parametrize("search", ["%", "_", "\\", "％", "'", "&|!():*", "  -  "])
+    async def test_signs_alone_are_no_words_and_find_nothing(
+        self, pool: asyncpg.Pool, catalogue: Catalogue, search: str
+    ) -> None:
+        product = await catalogue.add_product("Busenitz")
+        await catalogue.add_listing(product, await catalogue.add_shop("labor"), title=f"Odd {search} one")
+        assert await find_ids(pool, search=search) == []
+        assert await find_ids(pool, search=f"odd {search} one") == [product]
+
     @pytest.mark.parametrize(
-        "search", ["%", "_", "100%", "b_senitz", "\\", "％", "＿", "'; DROP TABLE x", "$1"]
+        "search", ["100%", "x_senita", "'; DROP TABLE x", "$1 x", '8.25"', "men's", "a|b:*"]
     )
-    async def test_signs_that_sql_knows_stand_for_themselves(
+    async def test_signs_part_words_and_say_nothing_else(
         self, pool: asyncpg.Pool, catalogue: Catalogue, search: str
     ) -> None:
         shop = await catalogue.add_shop("labor")
@@ -260,12 +281,60 @@ class TestSearch:
         await catalogue.add_listing(odd, shop, title=f"Odd {search} one")
         assert await find_ids(pool, search=search) == [odd]
 
-    async def test_words_must_meet_in_one_listing(self, pool: asyncpg.Pool, catalogue: Catalogue) -> None:
+    @pytest.mark.parametrize(
+        ("typed", "meant"),
+        [
+            ("bussenitz", "Busenitz"),
+            ("busenits", "Busenitz"),
+            ("indepedent", "Independent"),
+            ("thrashr", "Thrasher"),
+        ],
+    )
+    async def test_a_slip_finds_what_was_meant(
+        self, pool: asyncpg.Pool, catalogue: Catalogue, typed: str, meant: str
+    ) -> None:
+        shop = await catalogue.add_shop("labor")
+        found, other = await catalogue.add_product(f"{meant} Pro"), await catalogue.add_product("Samba")
+        for product in (found, other):
+            await catalogue.add_listing(product, shop)
+        assert await find_ids(pool, search=typed) == [found]
+        assert await find_ids(pool, search=f"{typed} pro") == [found]
+        assert await find_ids(pool, search=f"{typed} samba") == []
+
+    async def test_a_slip_that_a_shop_made_too_does_not_hide_the_others(
+        self, pool: asyncpg.Pool, catalogue: Catalogue
+    ) -> None:
+        shop = await catalogue.add_shop("labor")
+        right, wrong = await catalogue.add_product("Busenitz"), await catalogue.add_product("Bussenitz")
+        for product in (right, wrong):
+            await catalogue.add_listing(product, shop)
+        async with pool.acquire() as connection:
+            await rebuild_index(connection)
+            found = await find_products(connection, ProductFilter(search="bussenitz"), sort=Sort.RELEVANCE)
+        assert [item.id for item in found.items] == [wrong, right]
+
+    async def test_whole_words_of_the_product_come_before_its_listings_and_beginnings(
+        self, pool: asyncpg.Pool, catalogue: Catalogue
+    ) -> None:
+        shop = await catalogue.add_shop("labor")
+        names = {"begun": "Vulcan", "said": "Low", "own": "Vulc"}
+        products = {which: await catalogue.add_product(name) for which, name in names.items()}
+        for which, product in products.items():
+            title = "Busenitz Vulc" if which == "said" else "A shoe"
+            await catalogue.add_offer(await catalogue.add_listing(product, shop, title=title), 100)
+        async with pool.acquire() as connection:
+            await rebuild_index(connection)
+            found = await find_products(connection, ProductFilter(search="vulc"), sort=Sort.RELEVANCE)
+        assert [item.id for item in found.items] == [products["own"], products["said"], products["begun"]]
+
+    async def test_titles_of_listings_that_are_gone_find_nothing(
+        self, pool: asyncpg.Pool, catalogue: Catalogue
+    ) -> None:
         product, shop = await catalogue.add_product("Deck"), await catalogue.add_shop("labor")
         await catalogue.add_listing(product, shop, title="Red")
-        await catalogue.add_listing(product, shop, title="Blue")
+        await catalogue.add_listing(product, shop, title="Blue", delisted_at=days_ago(1))
         assert await find_ids(pool, search="red deck") == [product]
-        assert await find_ids(pool, search="red blue") == []
+        assert await find_ids(pool, search="blue deck") == []
 
     async def test_search_and_the_other_filters_narrow_together(
         self, pool: asyncpg.Pool, catalogue: Catalogue

@@ -114,7 +114,8 @@ async def test_after_a_rereading_everything_is_as_if_the_first_reading_had_never
     await ingest(shop, *before, wrong, right, batch=batch)
     found = await dump(shop)
     await pool.execute(
-        "TRUNCATE listings, offers, price_points, observations, products, crawls, rejected_observations"
+        "TRUNCATE listings, offers, price_points, observations, products, crawls, rejected_observations,"
+        " wishes"
     )
     await ingest(shop, *before, right, batch=batch)
     assert found == await dump(shop)

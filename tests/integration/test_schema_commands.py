@@ -6,12 +6,12 @@ import asyncio
 import json
 import os
 import shutil
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.e2e.processes import run_command
 
 import skatestock
 from skatestock.eventlog.schema_registry import SchemaRegistry
@@ -59,14 +59,9 @@ class Installation:
             shutil.copy(schema, history / f"{len(list(history.iterdir())) + 1}.avsc")
 
     async def run(self, *words: str, **environment: str) -> Said:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "skatestock", "schemas", *words),
-            env={**os.environ, **self.environment, **environment},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        return Said(process.returncode or 0, out.decode(), err.decode())
+        environ = {**self.environment, **environment}
+        ended = await asyncio.to_thread(run_command, "schemas", *words, environ=environ)
+        return Said(ended.returncode, ended.stdout, ended.stderr)
 
 
 @pytest.fixture
@@ -181,7 +176,7 @@ async def test_a_subject_with_another_rule_is_a_fault_until_it_is_registered_aga
 async def test_without_a_registry_the_fixed_ids_are_listed(installation: Installation) -> None:
     del installation.environment["SKATESTOCK_SCHEMA_REGISTRY_URL"]
     assert await rows_of(installation) == [
-        {"event": "ListingObserved", "version": 2, "id": 101},
+        {"event": "ListingObserved", "version": 3, "id": 201},
         {"event": "CrawlCompleted", "version": 1, "id": 2},
     ]
     assert (await installation.run("check")).code == 0

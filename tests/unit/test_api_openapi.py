@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 
+from skatestock.api.app import EVERY_ENDPOINT
 from skatestock.api.documentation import build_documentation
-from skatestock.api.endpoints import ENDPOINTS
 from skatestock.api.errors import PROBLEMS, RequestError
 from skatestock.api.openapi import build_document
 from skatestock.api.operations import OPERATION
 from skatestock.crawl.shops import load_shops
 
 DOCS = Path(__file__).parents[2] / "docs" / "API.md"
-DOCUMENT = build_document(ENDPOINTS, version="1.2.3", demo=False)
-OPERATIONS = {path: methods["get"] for path, methods in DOCUMENT["paths"].items()}
+DOCUMENT = build_document(EVERY_ENDPOINT, version="1.2.3", demo=False)
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
@@ -51,15 +55,15 @@ def test_every_field_has_a_description_and_an_example(name: str) -> None:
         assert described.get("examples") or refers(described), field
 
 
-@pytest.mark.parametrize("path", OPERATIONS)
-def test_every_operation_and_parameter_has_a_description_and_an_example(path: str) -> None:
-    operation = OPERATIONS[path]
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_and_parameter_has_a_description_and_an_example(name: str) -> None:
+    operation = OPERATIONS[name]
     assert operation["summary"]
     assert operation["description"]
     for parameter in operation["parameters"]:
         assert parameter["description"]
         assert parameter["schema"]["examples"]
-    assert set(re.findall(r"\{(\w+)\}", path)) == {
+    assert set(re.findall(r"\{(\w+)\}", name)) == {
         parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"
     }
 
@@ -74,7 +78,7 @@ def test_trying_an_operation_out_asks_only_for_what_it_must() -> None:
 def test_an_example_of_a_shop_is_one_that_we_crawl() -> None:
     shops = {shop.slug for shop in load_shops()}
     assert set(SCHEMAS["NamedShop"]["properties"]["slug"]["examples"]) <= shops
-    (parameter,) = (p for p in OPERATIONS["/products"]["parameters"] if p["name"] == "shop")
+    (parameter,) = (p for p in OPERATIONS["GET /products"]["parameters"] if p["name"] == "shop")
     assert {slug for example in parameter["schema"]["examples"] for slug in example} <= shops
     assert set(re.findall(r"[?&]shop=([a-z-]+)", DOCS.read_text())) <= shops
 
@@ -89,18 +93,18 @@ def test_every_reference_leads_somewhere() -> None:
 
 def test_operation_ids_are_unique() -> None:
     names = [operation["operationId"] for operation in OPERATIONS.values()]
-    assert len(set(names)) == len(names) == len(ENDPOINTS)
+    assert len(set(names)) == len(names) == len(EVERY_ENDPOINT)
 
 
 def test_every_problem_that_an_endpoint_names_is_in_the_list() -> None:
     assert set(PROBLEMS) == set(RequestError.__subclasses__())
     assert len({problem.code for problem in PROBLEMS}) == len(PROBLEMS)
-    for endpoint in ENDPOINTS:
-        assert set(endpoint.opt[OPERATION].problems) <= set(PROBLEMS)
+    for endpoint in EVERY_ENDPOINT:
+        assert set(endpoint.opt[OPERATION].list_problems()) <= set(PROBLEMS)
 
 
 def test_the_demo_says_so() -> None:
-    demo = build_document(ENDPOINTS, version="1.2.3", demo=True)
+    demo = build_document(EVERY_ENDPOINT, version="1.2.3", demo=True)
     assert "demo" in demo["info"]["title"].lower()
     assert "Demo" in demo["info"]["description"]
 
@@ -113,30 +117,39 @@ def test_nothing_of_ours_leads_outside() -> None:
         assert all(path.startswith("/api-docs") for path in endpoint.paths)
 
 
+def find_section(name: str) -> str:
+    """Return what the page says of an endpoint."""
+    return DOCS.read_text().split(f"### `{name}`\n")[1].split("\n### ")[0].split("\n## ")[0]
+
+
 class TestDocs:
     """`docs/API.md` and the code name the same endpoints, parameters and problems."""
 
     def test_endpoints(self) -> None:
-        assert set(re.findall(r"^### `GET (\S+)`$", DOCS.read_text(), re.MULTILINE)) == set(OPERATIONS)
+        assert set(re.findall(r"^### `([A-Z]+ \S+)`$", DOCS.read_text(), re.MULTILINE)) == set(OPERATIONS)
 
-    @pytest.mark.parametrize("path", OPERATIONS)
-    def test_parameters(self, path: str) -> None:
-        section = DOCS.read_text().split(f"### `GET {path}`\n")[1].split("\n### ")[0].split("\n## ")[0]
+    @pytest.mark.parametrize("name", OPERATIONS)
+    def test_parameters(self, name: str) -> None:
+        section = find_section(name)
         documented = {
             row[0]: row[2]
             for row in re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \| ", section, re.MULTILINE)
         }
-        declared = {p["name"]: p for p in OPERATIONS[path]["parameters"] if p["in"] == "query"}
+        declared = {p["name"]: p for p in OPERATIONS[name]["parameters"] if p["in"] == "query"}
         assert documented.keys() == declared.keys()
-        for name, default in documented.items():
-            if "default" in declared[name]["schema"]:
-                assert default.strip("` ") == str(declared[name]["schema"]["default"]).lower(), name
+        for field, default in documented.items():
+            if "default" in declared[field]["schema"]:
+                assert default.strip("` ") == str(declared[field]["schema"]["default"]).lower(), field
 
-    @pytest.mark.parametrize("path", OPERATIONS)
-    def test_examples(self, path: str) -> None:
-        section = DOCS.read_text().split(f"### `GET {path}`\n")[1].split("\n### ")[0].split("\n## ")[0]
-        address = path.replace("{product_id}", "1")
-        assert re.search(rf'^curl -s .*"\$API{re.escape(address)}["?]', section, re.MULTILINE)
+    @pytest.mark.parametrize("name", OPERATIONS)
+    def test_examples(self, name: str) -> None:
+        section = find_section(name)
+        method, path = name.split()
+        address = re.sub(r"\\\{\w+\\\}", r'[^/"]+', re.escape(path))
+        call = re.search(rf'^curl -s (.*)"\$API{address}["?]', section, re.MULTILINE)
+        assert call
+        sent = re.search(r"-X ([A-Z]+)", call[1])
+        assert (sent[1] if sent else "GET") == method
 
     def test_problems(self) -> None:
         documented = re.findall(r"^\| `(\w+)` \| (\d{3}) \| (.+) \|$", DOCS.read_text(), re.MULTILINE)

@@ -34,19 +34,19 @@ def ask(query: bytes) -> ProductsQuestion | RequestError:
 
 def test_nothing_asked_is_the_defaults() -> None:
     assert parse_question(ProductsQuestion, b"") == ProductsQuestion()
-    assert parse_question(ProductsQuestion, b"").search is UNSET
+    assert parse_question(ProductsQuestion, b"").q is UNSET
     assert parse_question(HistoryQuestion, b"") == HistoryQuestion(days=90)
 
 
 def test_every_parameter_is_read() -> None:
     question = parse_question(
         ProductsQuestion,
-        b"shop=labor&shop=black-sheep&search=Busenitz+Vulc%20II&in_stock=true&include_delisted=true"
+        b"shop=labor&shop=black-sheep&q=Busenitz+Vulc%20II&in_stock=true&include_delisted=true"
         b"&page=3&limit=100",
     )
     assert question == ProductsQuestion(
         shop=("labor", "black-sheep"),
-        search="Busenitz Vulc II",
+        q="Busenitz Vulc II",
         in_stock=True,
         include_delisted=True,
         page=3,
@@ -78,11 +78,31 @@ def test_every_parameter_is_read() -> None:
         ("in_stock=True", "in_stock"),
         ("in_stock=", "in_stock"),
         ("include_delisted=yes", "include_delisted"),
-        ("search=", "search"),
-        ("search=%20%09", "search"),
-        ("search=a%00b", "search"),
-        ("search=" + "a" * 101, "search"),
-        ("search=a&search=b", "search"),
+        ("q=", "q"),
+        ("q=%20%09", "q"),
+        ("q=a%00b", "q"),
+        ("q=" + "a" * 101, "q"),
+        ("q=a&q=b", "q"),
+        ("brand=", "brand"),
+        ("brand=a%00", "brand"),
+        ("category=%00", "category"),
+        ("size=%20", "size"),
+        ("size=" + "a" * 61, "size"),
+        ("colour=", "colour"),
+        ("min_price=1,50", "min_price"),
+        ("min_price=-1", "min_price"),
+        ("max_price=1e3", "max_price"),
+        ("max_price=1.2345", "max_price"),
+        ("min_discount=0", "min_discount"),
+        ("min_discount=101", "min_discount"),
+        ("min_discount=5.5", "min_discount"),
+        ("on_sale=yes", "on_sale"),
+        ("new_since=yesterday", "new_since"),
+        ("new_since=2026-03-01T00:00:00", "new_since"),
+        ("sort=cheapest", "sort"),
+        ("cursor=", "cursor"),
+        ("cursor=%2B%2B", "cursor"),
+        ("facets=1", "facets"),
         ("shop=", "shop"),
         ("shop=Labor", "shop"),
         ("shop=labor,nj", "shop"),
@@ -114,7 +134,7 @@ def test_unknown_parameters_are_named(
     assert [error.parameter for error in caught.value.errors] == ["pgae", "__class__"]
 
 
-@pytest.mark.parametrize("query", [b"search=%ff", b"\xff=1", b"&".join([b"shop=a"] * 101)])
+@pytest.mark.parametrize("query", [b"q=%ff", b"\xff=1", b"&".join([b"shop=a"] * 101)])
 def test_what_is_no_query_is_an_invalid_request(query: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         parse_question(ProductsQuestion, query)
@@ -131,7 +151,21 @@ def test_any_bytes_are_a_question_or_an_error_of_ours(query: bytes) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["shop", "search", "in_stock", "include_delisted", "page", "limit"]),
+        st.sampled_from(
+            [
+                "shop",
+                "q",
+                "size",
+                "sort",
+                "new_since",
+                "max_price",
+                "cursor",
+                "in_stock",
+                "include_delisted",
+                "page",
+                "limit",
+            ]
+        ),
         st.one_of(st.text(max_size=120), st.integers().map(str), st.sampled_from(["true", "false"])),
     )
 )
@@ -145,7 +179,7 @@ def test_any_values_are_a_question_or_are_named(values: dict[str, str]) -> None:
         assert question.errors
         assert {fault.parameter for fault in question.errors} <= values.keys()
     else:
-        assert question.search is UNSET or "\0" not in str(question.search)
+        assert question.q is UNSET or "\0" not in str(question.q)
 
 
 @pytest.mark.parametrize(("text", "number"), [("1", 1), ("42", 42), (str(2**63 - 1), 2**63 - 1)])

@@ -98,7 +98,7 @@ def test_no_valid_event_is_read_with_anything_behind_or_missing(event: Event) ->
 
 
 def test_the_frame_is_confluents() -> None:
-    assert [value[:5].hex() for value in FRAMES] == ["0000000065", "0000000002"]
+    assert [value[:5].hex() for value in FRAMES] == ["00000000c9", "0000000002"]
     assert [event_name(event) for event in (LISTING, CRAWL)] == ["ListingObserved", "CrawlCompleted"]
 
 
@@ -131,7 +131,7 @@ def test_a_registry_can_give_out_other_ids() -> None:
 
     codec = Codec(Registry())
     value = codec.encode(LISTING)
-    assert value[:5].hex() == "0000018705"
+    assert value[:5].hex() == "0000018769"
     assert codec.decode(value, clock=clock) == LISTING
     assert decode_kind(value) == "unknown_schema_id"
 

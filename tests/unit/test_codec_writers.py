@@ -92,10 +92,10 @@ def read_kind(codec: Codec, value: bytes) -> str | None:
 async def test_what_a_newer_producer_adds_is_passed_over(event: ListingObserved) -> None:
     schema = load_schema("ListingObserved")
     schema["fields"].insert(3, SEASON)
-    offer_of(schema)["fields"].insert(0, {"name": "barcode", "type": {"type": "array", "items": "long"}})
+    offer_of(schema)["fields"].insert(0, {"name": "weights", "type": {"type": "array", "items": "long"}})
     record = to_record(event) | {"season": "winter"}
     for offer in record["offers"]:
-        offer["barcode"] = [1, -(2**40), 3]
+        offer["weights"] = [1, -(2**40), 3]
     assert await read(schema, write(schema, record)) == [event]
 
 

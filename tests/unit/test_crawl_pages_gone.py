@@ -26,7 +26,9 @@ PAGE = json.dumps({"@type": "Product", "name": "Deck", "offers": OFFER})
 WALL = "<html><title>Just a moment...</title></html>"
 
 
-async def crawl(page_of: Callable[[str], str]) -> tuple[CrawlOutcome, MemoryLog]:
+async def crawl(
+    page_of: Callable[[str], str], foresee: Callable[[int], None] = lambda requests: None
+) -> tuple[CrawlOutcome, MemoryLog]:
     """Crawl a shop whose sitemap names five pages."""
     log = MemoryLog()
     crawl_id = new_crawl_id()
@@ -43,7 +45,7 @@ async def crawl(page_of: Callable[[str], str]) -> tuple[CrawlOutcome, MemoryLog]
             return Fetched(body=f"<urlset>{rows}</urlset>".encode())
         return Fetched(body=page.encode())
 
-    judgement = await walk.read_shop(fetch, LogCounts(log), Politeness())
+    judgement = await walk.read_shop(fetch, LogCounts(log), Politeness(), foresee=foresee)
     return await walk.complete(judgement, 6), log
 
 
@@ -92,3 +94,45 @@ def test_only_404_and_410_mean_that_a_page_is_gone(status: int, gone: bool) -> N
     )
     assert isinstance(verdict, Stop)
     assert (verdict.reason, verdict.gone) == ("refused", gone)
+
+
+def disallowing(*paths: str) -> Callable[[str], str]:
+    """Serve a shop whose robots.txt disallows some of its pages."""
+
+    def page_of(asked: str) -> str:
+        if asked in paths:
+            raise CrawlStoppedError(CrawlReason.ROBOTS_DISALLOWED, f"robots.txt disallows {asked}")
+        return product(asked)
+
+    return page_of
+
+
+async def test_a_page_that_robots_forbids_is_told_and_its_listing_counts_as_there() -> None:
+    outcome, log = await crawl(disallowing(PATHS[1], PATHS[3]))
+    assert (outcome.reason, outcome.complete, outcome.listings, outcome.rejected) == ("complete", True, 5, 2)
+    assert outcome.pages == 4, "a page that was not read is no page"
+    assert "2 pages that robots.txt disallows" in outcome.detail
+    end = log.completed()[-1]
+    assert [(one.listing_id, one.reason) for one in end.rejected] == [
+        ("products/1", "robots_disallowed"),
+        ("products/3", "robots_disallowed"),
+    ]
+    assert set(log.fold(SHOP.slug)) == {"products/0", "products/2", "products/4"}
+
+
+async def test_a_shop_that_forbids_all_its_pages_does_not_want_us() -> None:
+    outcome, log = await crawl(disallowing(*PATHS))
+    assert (outcome.reason, outcome.complete) == ("robots_disallowed", False)
+    assert log.fold(SHOP.slug) == {}
+
+
+async def test_a_sitemap_that_robots_forbids_ends_the_crawl() -> None:
+    with pytest.raises(CrawlStoppedError) as caught:
+        await crawl(disallowing("/sitemap.xml"))
+    assert caught.value.reason == "robots_disallowed"
+
+
+async def test_the_requests_that_a_sitemap_foretells_are_told_as_soon_as_it_was_read() -> None:
+    told: list[int] = []
+    await crawl(product, told.append)
+    assert told == [1, *[6] * 5]

@@ -44,7 +44,9 @@ def with_offer(**changes: Any) -> dict[str, Any]:
 def comparable(state: dict[str, Any]) -> dict[str, Any]:
     """What docs/EVENTS.md says that must be equal, as plain values: independent of how it is hashed."""
     offers = {
-        offer.offer_id: (msgspec.structs.replace(offer, compare_at_minor=offer.compare_at_minor or None))
+        offer.offer_id: msgspec.structs.replace(
+            offer, compare_at_minor=offer.compare_at_minor or None, barcode=None
+        )
         for offer in state["offers"]
     }
     urls = {name: state[name] and without_query(state[name]) for name in ("url", "image_url")}
@@ -87,6 +89,20 @@ def test_the_order_of_offers_and_options_is_no_state(event: ListingObserved, ran
     )
 
 
+@given(listings, st.data())
+def test_a_listing_is_the_same_with_and_without_barcodes(event: ListingObserved, data: st.DataObject) -> None:
+    barcodes = data.draw(
+        st.lists(st.none() | st.text(), min_size=len(event.offers), max_size=len(event.offers))
+    )
+    offers = [
+        msgspec.structs.replace(offer, barcode=barcode)
+        for offer, barcode in zip(event.offers, barcodes, strict=True)
+    ]
+    assert fingerprint_listing(**state_of(event) | {"offers": offers}) == fingerprint_listing(
+        **state_of(event)
+    )
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -94,6 +110,7 @@ def test_the_order_of_offers_and_options_is_no_state(event: ListingObserved, ran
         {"url": "//shop.example/products/dunk"},
         {"image_url": "https://cdn.example/dunk.jpg?v=2"},
         with_offer(compare_at_minor=0),
+        with_offer(barcode="4006381333931"),
     ],
 )
 def test_what_says_the_same_has_the_same_fingerprint(changed: dict[str, Any]) -> None:

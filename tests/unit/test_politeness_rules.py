@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,3 +181,15 @@ def test_any_retry_after_is_a_pause_or_nothing(text: str) -> None:
 @given(st.integers(min_value=1, max_value=60))
 def test_backoff_never_exceeds_the_longest_pause(attempt: int) -> None:
     assert 0 < backoff_before(attempt, POLITE) <= POLITE.max_retry_after_seconds
+
+
+def test_a_crawl_gets_the_time_that_its_requests_take_up_to_a_limit() -> None:
+    limits = Politeness()
+    an_hour, a_day = limits.crawl_timeout_seconds, limits.longest_crawl_seconds
+    assert limits.limit_crawl(1, 2) == limits.limit_crawl(600, 2) == an_hour
+    # Some 1,700 pages at 2 s are an hour without a single answer: five times as many get their time.
+    assert limits.limit_crawl(8500, 2) >= 8500 * (2 + 1)
+    assert limits.limit_crawl(1000, 10) > 1000 * 10 > an_hour
+    assert limits.limit_crawl(50_000, 2) == a_day
+    brief = msgspec.structs.replace(limits, longest_crawl_seconds=60)
+    assert brief.limit_crawl(8500, 2) == an_hour, "less than the usual time is never given"

@@ -115,6 +115,17 @@ def json_item(**changes: Any) -> dict[str, Any]:
     return {"uid": "D1", "path": "/p/deck", "name": "Deck", "variants": rows} | changes
 
 
+def test_barcodes_are_read_where_the_recipe_says() -> None:
+    known = recipe(HTML.replace("[offer]", '[offer]\nbarcode = ".ean"'))
+    items = [html_item(1, extra='<i class="ean"> 4006381333931 </i>'), html_item(2)]
+    read = parse(html_page(*items), known)
+    assert [event.offers[0].barcode for event in read.page.observations] == ["4006381333931", None]
+    with_numbers = recipe(JSON.replace("[offer]", '[offer]\nbarcode = "ean"'))
+    rows = [{"product": {**row["product"], "ean": 96385074}} for row in json_item()["variants"]]
+    (event,) = parse(json_page(json_item(variants=rows)), with_numbers).page.observations
+    assert [each.barcode for each in event.offers] == ["96385074", "96385074"]
+
+
 def test_an_html_page_is_read_by_its_selectors() -> None:
     sale = html_item(2, "<del>$80.00</del> <ins>$60.00</ins>", '<b class="sold-out">Gone</b>')
     read = parse(html_page(html_item(1), sale), recipe(HTML))
@@ -203,7 +214,7 @@ def test_an_html_page_without_its_end_is_no_page(body: str, reason: str) -> None
     ("item", "reason"),
     [
         (html_item(1, "soon"), "unreadable_price"),
-        (html_item(1, "<b>60 €</b>"), "unreadable_price"),
+        (html_item(1, "<b>60 €</b>"), "other_currency"),
         (html_item(1, "<b>$60</b><del>x</del>"), "unreadable_compare_at_price"),
         (html_item(1).replace('href="/p/deck-1#top"', ""), "no_id"),
         (html_item(1).replace("/p/deck-1#top", "https://[x"), "no_id"),

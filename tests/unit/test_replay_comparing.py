@@ -22,6 +22,7 @@ from skatestock.ingest.comparing import (
     compare_reading,
     find_obstacle,
 )
+from skatestock.vocabulary.gtin import parse_gtin
 
 
 def stored(event: ListingObserved, **fields: Any) -> ObservedListing:
@@ -38,6 +39,7 @@ def stored_offer(seen_offer: OfferObserved, **fields: Any) -> ObservedOffer:
     kept |= {
         "compare_at_minor": seen_offer.compare_at_minor or None,
         "availability": seen_offer.availability.value,
+        "barcode": parse_gtin(seen_offer.barcode or "") or seen_offer.barcode,
     }
     return ObservedOffer(**kept | fields)
 
@@ -54,6 +56,15 @@ def test_each_changed_word_is_told_with_before_and_after(event: ListingObserved,
     after = msgspec.structs.replace(event, **{name: "another word"})
     (change,) = compare_reading(stored(event), after)
     assert (change.field, change.before, change.after) == (name, getattr(event, name), "another word")
+
+
+def test_a_barcode_that_is_read_now_is_told_and_one_that_is_not_read_is_no_difference() -> None:
+    before = stored(seen(0, offer(barcode="4006381333931")))
+    assert fields_of(before, seen(0, offer())) == []
+    assert fields_of(before, seen(0, offer(barcode="04006381333931"))) == []
+    assert fields_of(before, seen(0, offer(barcode="936"))) == [
+        ("offers.barcode", "a", "04006381333931", "936")
+    ]
 
 
 def fields_of(before: ObservedListing, after: ListingObserved) -> list[tuple[str, str | None, Any, Any]]:

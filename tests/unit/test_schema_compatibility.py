@@ -27,6 +27,7 @@ from skatestock.events.compatibility import (
 RELEASED = {
     ("ListingObserved", 1): "0397823e52ccdc853a1bf1cf12e644c08550c39a503d4ffaa807a4788f94b161",
     ("ListingObserved", 2): "22f765802c701f74024ef94eff78fb83721d408f482bc6519d3a9b41b4fab38d",
+    ("ListingObserved", 3): "51a2f5e77345d37a98d065e8820fe51a796f8bd159afdc6159cc3de8da9f849a",
     ("CrawlCompleted", 1): "478de429bb1ecf389049890c1a9203c263842d5466745cb351c5854edb60e3b4",
 }
 """What was released is on somebody's log: a version's file never changes again. New ones are added here."""

@@ -1,6 +1,7 @@
 """From what the catalogue knows to what the API answers."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from skatestock.api import schemas
 from skatestock.catalog import views
@@ -15,45 +16,29 @@ def to_price(money: Money | None) -> schemas.Price | None:
 
 
 def to_item(summary: views.ProductSummary) -> schemas.ProductItem:
-    """Answer with one product of a list."""
-    return schemas.ProductItem(
-        id=summary.id,
-        name=summary.name,
-        brand=_to_brand(summary.brand),
-        category=_to_category(summary.category),
-        colourway=summary.colourway,
-        image_url=summary.image_url,
-        price=to_price(summary.price),
-        price_highest=to_price(summary.price_highest),
-        compare_at=to_price(summary.compare_at),
-        discount_percent=views.discount_percent(summary.price, summary.compare_at),
-        availability=summary.availability,
-        in_stock=summary.availability is Availability.IN_STOCK,
-        changed_at=summary.changed_at,
-        shops=tuple(_named(shop) for shop in summary.shops),
-        demo=summary.demo,
-    )
+    """Answer with one product."""
+    return schemas.ProductItem(**to_item_fields(summary))
 
 
-def to_product(detail: views.ProductDetail, *, stale_before: datetime) -> schemas.Product:
-    """Answer with a product and everything that the shops list of it."""
-    return schemas.Product(
-        product=to_item(detail.summary),
-        shops=tuple(_to_listings(shop, stale_before) for shop in detail.shops),
-    )
-
-
-def to_history(
-    product_id: int, offers: tuple[views.OfferHistory, ...], *, since: datetime, until: datetime
-) -> schemas.PriceHistory:
-    """Answer with the steps of every offer."""
-    return schemas.PriceHistory(
-        product_id=product_id,
-        since=since,
-        until=until,
-        offers=tuple(_to_offer_history(offer) for offer in offers),
-        demo=any(offer.shop.demo for offer in offers),
-    )
+def to_item_fields(summary: views.ProductSummary) -> dict[str, Any]:
+    """Give the fields of what is said of a product wherever it stands."""
+    return {
+        "id": summary.id,
+        "name": summary.name,
+        "brand": _to_brand(summary.brand),
+        "category": _to_category(summary.category),
+        "colourway": summary.colourway,
+        "image_url": summary.image_url,
+        "price": to_price(summary.price),
+        "price_highest": to_price(summary.price_highest),
+        "compare_at": to_price(summary.compare_at),
+        "discount_percent": views.discount_percent(summary.price, summary.compare_at),
+        "availability": summary.availability,
+        "in_stock": summary.availability is Availability.IN_STOCK,
+        "changed_at": summary.changed_at,
+        "shops": tuple(named_shop(shop) for shop in summary.shops),
+        "demo": summary.demo,
+    }
 
 
 def to_shop(shop: views.ShopState, *, stale_before: datetime, now: datetime) -> schemas.Shop:
@@ -81,7 +66,8 @@ def find_stale_before(now: datetime, stale_after_seconds: int) -> datetime:
     return now - timedelta(seconds=stale_after_seconds)
 
 
-def _to_listings(shop: views.ShopListings, stale_before: datetime) -> schemas.ListingsOfShop:
+def to_listings(shop: views.ShopListings, stale_before: datetime) -> schemas.ListingsOfShop:
+    """Answer with what one shop lists of a product."""
     return schemas.ListingsOfShop(
         slug=shop.shop.slug,
         name=shop.shop.name,
@@ -117,8 +103,9 @@ def _to_offer(offer: views.OfferState) -> schemas.Offer:
         options=offer.options,
         size=offer.size,
         sku=offer.sku,
+        barcode=offer.barcode,
         price=to_price(offer.price),
-        compare_at=_discounted_from(offer.price, offer.compare_at),
+        compare_at=discounted_from(offer.price, offer.compare_at),
         discount_percent=views.discount_percent(offer.price, offer.compare_at),
         availability=offer.availability,
         since_at=offer.since_at,
@@ -129,17 +116,18 @@ def _to_offer(offer: views.OfferState) -> schemas.Offer:
 def _to_unconfirmed(held: views.HeldPrice) -> schemas.UnconfirmedPrice:
     return schemas.UnconfirmedPrice(
         price=_price(held.price),
-        compare_at=_discounted_from(held.price, held.compare_at),
+        compare_at=discounted_from(held.price, held.compare_at),
         observed_at=held.held_at,
     )
 
 
-def _to_offer_history(offer: views.OfferHistory) -> schemas.OfferHistory:
+def to_offer_history(offer: views.OfferHistory) -> schemas.OfferHistory:
+    """Answer with one offer's steps."""
     return schemas.OfferHistory(
         id=offer.id,
         offer_id=offer.offer_id,
         listing=offer.listing_id,
-        shop=_named(offer.shop),
+        shop=named_shop(offer.shop),
         title=offer.title,
         options=offer.options,
         currency=offer.currency,
@@ -147,7 +135,7 @@ def _to_offer_history(offer: views.OfferHistory) -> schemas.OfferHistory:
             schemas.PriceStep(
                 at=step.at,
                 price=_price(step.price),
-                compare_at=_discounted_from(step.price, step.compare_at),
+                compare_at=discounted_from(step.price, step.compare_at),
                 discount_percent=views.discount_percent(step.price, step.compare_at),
                 availability=step.availability,
                 changes=step.changes,
@@ -165,7 +153,7 @@ def _price(money: Money) -> schemas.Price:
     return schemas.Price(minor=money.minor, currency=money.currency, decimal=f"{money.to_decimal():f}")
 
 
-def _discounted_from(price: Money | None, compare_at: Money | None) -> schemas.Price | None:
+def discounted_from(price: Money | None, compare_at: Money | None) -> schemas.Price | None:
     """Show a compare-at price only where it is a discount."""
     return None if views.discount_percent(price, compare_at) is None else to_price(compare_at)
 
@@ -178,7 +166,8 @@ def _to_category(label: views.Label | None) -> schemas.ProductCategory | None:
     return None if label is None else schemas.ProductCategory(slug=label.slug, name=label.name)
 
 
-def _named(shop: views.ShopName) -> schemas.NamedShop:
+def named_shop(shop: views.ShopName) -> schemas.NamedShop:
+    """Answer with a shop's name."""
     return schemas.NamedShop(slug=shop.slug, name=shop.name, demo=shop.demo)
 
 

@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+from redis.asyncio import Redis
+
 from skatestock.api.connections import Database
+from skatestock.api.events import Changes
 from skatestock.vocabulary.time import Clock
 
 STALE_AFTER_SECONDS = 5400
@@ -13,6 +16,8 @@ class Context(NamedTuple):
     """The parts that endpoints work with; one per process."""
 
     database: Database
+    changes: Changes
+    cache: Redis | None
     version: str
     newest_revision: str
     demo: bool

@@ -1,12 +1,25 @@
 """Health: whether the parts that the API needs answer, how fast, and whether their tables are ours."""
 
+from collections.abc import Iterable
 from importlib.resources import files
-from time import perf_counter
-from typing import Literal
+from time import monotonic, perf_counter
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from skatestock.api.connections import Database
 from skatestock.api.errors import DatabaseAwayError, RequestError, SchemaOutdatedError
+from skatestock.api.events import Changes
 from skatestock.api.schemas import Dependency
+from skatestock.catalog.change_queries import IndexLag, find_index_lag
+
+Status = Literal["ok", "away", "behind", "outdated"]
+
+# So long after it was last in sight, what is kept of the catalogue is not given out any more.
+_IN_SIGHT_SECONDS = 4.0
+# Until a list shows what a commit changed.
+_INDEX_SECONDS = 30
 
 _FIND_VERSIONS = """
 SELECT current_setting('server_version') AS version, to_regclass('alembic_version') IS NOT NULL AS migrated"""
@@ -27,10 +40,54 @@ async def check_database(database: Database, newest_revision: str) -> Dependency
     try:
         version, revision = await _ask(database)
     except RequestError as error:
-        return _answer(started, "away", None, str(error))
+        return _answer("database", started, "away", None, str(error))
     if not is_current(revision, newest_revision):
-        return _answer(started, "outdated", version, _describe_outdated(revision, newest_revision))
-    return _answer(started, "ok", version, f"schema {revision}")
+        detail = _describe_outdated(revision, newest_revision)
+        return _answer("database", started, "outdated", version, detail)
+    return _answer("database", started, "ok", version, f"schema {revision}")
+
+
+async def check_cache(cache: Redis) -> Dependency:
+    """Ask Redis for its version; never raises for one that is away."""
+    started = perf_counter()
+    try:
+        told: dict[str, Any] = await cache.info("server")
+    except (RedisError, OSError) as error:
+        detail = f"limits count per process, and no answers are shared: {str(error) or type(error).__name__}"
+        return _answer("redis", started, "away", None, detail)
+    name = "valkey" if "valkey_version" in told else "redis"
+    version = str(told.get("valkey_version") or told.get("redis_version") or "")
+    return _answer("redis", started, "ok", version or None, f"{name}: limits count across processes")
+
+
+def check_changes(changes: Changes) -> Dependency:
+    """Tell whether this process hears what commits change; its latency is the time since it heard last."""
+    clock, age_seconds = changes.clock, monotonic() - changes.confirmed_at
+    if clock is None:
+        return _describe_changes("away", 0.0, "never in sight: no answers are kept, and no events are told")
+    if age_seconds > _IN_SIGHT_SECONDS:
+        detail = f"out of sight for {age_seconds:.0f} s: no answers are kept, and no events are told"
+        return _describe_changes("away", age_seconds, detail)
+    return _describe_changes(
+        "ok", age_seconds, f"position {clock.position}, {changes.streams} streams of events"
+    )
+
+
+async def check_index(database: Database) -> Dependency:
+    """Tell how far the product index is behind the catalogue; never raises for a database that is away."""
+    started = perf_counter()
+    try:
+        async with database.connect() as connection:
+            lag = await find_index_lag(connection)
+    except RequestError as error:
+        return _answer("index", started, "away", None, str(error))
+    is_behind = lag.seconds > _INDEX_SECONDS
+    return _answer("index", started, "behind" if is_behind else "ok", None, _describe_lag(lag))
+
+
+def summarise(dependencies: Iterable[Dependency]) -> Literal["ok", "degraded"]:
+    """Tell how the whole is."""
+    return "ok" if all(dependency.status == "ok" for dependency in dependencies) else "degraded"
 
 
 async def require_ready(database: Database, newest_revision: str) -> None:
@@ -62,16 +119,22 @@ async def _ask(database: Database) -> tuple[str, str | None]:
         return row["version"].split(" ")[0], revision
 
 
-def _answer(
-    started: float, status: Literal["ok", "away", "outdated"], version: str | None, detail: str
-) -> Dependency:
-    return Dependency(
-        name="database",
-        status=status,
-        latency_ms=round((perf_counter() - started) * 1000, 2),
-        version=version,
-        detail=detail,
-    )
+def _answer(name: str, started: float, status: Status, version: str | None, detail: str) -> Dependency:
+    latency_ms = round((perf_counter() - started) * 1000, 2)
+    return Dependency(name=name, status=status, latency_ms=latency_ms, version=version, detail=detail)
+
+
+def _describe_changes(status: Status, age_seconds: float, detail: str) -> Dependency:
+    latency_ms = round(age_seconds * 1000, 2)
+    return Dependency(name="changes", status=status, latency_ms=latency_ms, version=None, detail=detail)
+
+
+def _describe_lag(lag: IndexLag) -> str:
+    if not lag.changes:
+        return "has followed every change"
+    if not lag.indexed:
+        return f"has followed none of {lag.changes} changes: does `skatestock index` run?"
+    return f"{lag.changes} changes behind, the oldest of {lag.seconds} s ago"
 
 
 def _describe_outdated(revision: str | None, newest_revision: str) -> str:

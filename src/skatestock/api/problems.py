@@ -51,6 +51,8 @@ def answer_request_error(request: AnyRequest, error: RequestError) -> Response[b
         errors=error.errors,
     )
     headers = {} if error.retry_after_seconds is None else {"Retry-After": str(error.retry_after_seconds)}
+    if error.challenge is not None:
+        headers |= {"WWW-Authenticate": error.challenge, "Cache-Control": "private, no-store"}
     return Response(
         msgspec.json.encode(problem), status_code=int(error.status), media_type=MEDIA_TYPE, headers=headers
     )

@@ -9,6 +9,7 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Message, Scope
 
 from skatestock.api.errors import AddressTooLongError, BodyTooLargeError
+from skatestock.api.sharing import set_sharing
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -53,7 +54,7 @@ async def check_limits(request: AnyRequest) -> None:
         raise AddressTooLongError(f"path and query may have {MAX_ADDRESS_BYTES} bytes")
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
-        raise BodyTooLargeError(f"a body may have {MAX_BODY_BYTES} bytes, and none is needed here")
+        raise BodyTooLargeError(f"a body may have {MAX_BODY_BYTES} bytes")
 
 
 def set_headers(message: Message, scope: Scope) -> None:
@@ -63,7 +64,7 @@ def set_headers(message: Message, scope: Scope) -> None:
     headers = MutableScopeHeaders.from_message(message)
     headers["X-Request-Id"] = find_request_id(scope)
     headers.setdefault("Content-Security-Policy", _DATA_POLICY)
-    headers.setdefault("Cache-Control", "no-cache")
+    set_sharing(headers, message["status"], scope)
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
     if scope["state"].get(_DEMO) or scope["litestar_app"].state.demo:

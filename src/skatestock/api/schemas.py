@@ -150,15 +150,6 @@ class ProductItem(Struct, frozen=True, kw_only=True):
     demo: Demo
 
 
-class ProductList(Struct, frozen=True, kw_only=True):
-    """One page of products."""
-
-    items: Annotated[tuple[ProductItem, ...], Meta(description="The products, newest first.")]
-    total: Annotated[int, Meta(description="How many products match on all pages.", examples=[1967], ge=0)]
-    page: Annotated[int, Meta(description="This page's number.", examples=[1], ge=1)]
-    limit: Annotated[int, Meta(description="How many products a page holds.", examples=[24], ge=1)]
-
-
 class UnconfirmedPrice(Struct, frozen=True, kw_only=True):
     """A price that was seen once and is not believed until another crawl sees it too."""
 
@@ -187,6 +178,13 @@ class Offer(Struct, frozen=True, kw_only=True):
     ]
     sku: Annotated[
         str | None, Meta(description="The shop's stock keeping unit, where it says one.", examples=["BV2-09"])
+    ]
+    barcode: Annotated[
+        str | None,
+        Meta(
+            description="The barcode as a GTIN of fourteen digits, where the shop was asked and says one.",
+            examples=["04006381333931"],
+        ),
     ]
     price: Annotated[Price | None, Meta(description="The price; null until a first price is confirmed.")]
     compare_at: CompareAt
@@ -272,13 +270,6 @@ class ListingsOfShop(Struct, frozen=True, kw_only=True):
     ]
 
 
-class Product(Struct, frozen=True, kw_only=True):
-    """A product with the listings and offers of every shop."""
-
-    product: Annotated[ProductItem, Meta(description="The product, as in the list of products.")]
-    shops: Annotated[tuple[ListingsOfShop, ...], Meta(description="The listings, by shop.")]
-
-
 class PriceStep(Struct, frozen=True, kw_only=True):
     """What held from a moment on, until the next step."""
 
@@ -335,20 +326,6 @@ class OfferHistory(Struct, frozen=True, kw_only=True):
             description="In order of time. The first may be from before `since`: it is the one in force then."
         ),
     ]
-
-
-class PriceHistory(Struct, frozen=True, kw_only=True):
-    """How the prices and the stock of a product's offers went."""
-
-    product_id: ProductId
-    since: Annotated[
-        datetime, Meta(description=f"The window's beginning, {_MOMENT}.", examples=["2025-12-02T09:00:00Z"])
-    ]
-    until: Annotated[
-        datetime, Meta(description=f"The window's end: now, {_MOMENT}.", examples=["2026-03-02T09:00:00Z"])
-    ]
-    offers: Annotated[tuple[OfferHistory, ...], Meta(description="Every offer, by shop and listing.")]
-    demo: Demo
 
 
 class Shop(Struct, frozen=True, kw_only=True):
@@ -410,11 +387,20 @@ class Dependency(Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(description="Which part.", examples=["database"])]
     status: Annotated[
-        Literal["ok", "away", "outdated"],
-        Meta(description="`ok`, `away`, or `outdated`: it answers, but its tables are old.", examples=["ok"]),
+        Literal["ok", "away", "behind", "outdated"],
+        Meta(
+            description="`ok`, `away`, `behind`: it works, but on what was true half a minute ago, or "
+            "`outdated`: it answers, but its tables are old.",
+            examples=["ok"],
+        ),
     ]
     latency_ms: Annotated[
-        float, Meta(description="How long the question took, in milliseconds.", examples=[0.84], ge=0)
+        float,
+        Meta(
+            description="How long the question took, in milliseconds; for `changes`, since we heard of any.",
+            examples=[0.84],
+            ge=0,
+        ),
     ]
     version: Annotated[str | None, Meta(description="Its version, if it said it.", examples=["18.1"])]
     detail: Annotated[str, Meta(description="More, for a person.", examples=["schema 0002"])]
@@ -451,9 +437,9 @@ class Welcome(Struct, frozen=True, kw_only=True):
 
 
 class InvalidParameter(Struct, frozen=True, kw_only=True):
-    """What is wrong with one parameter."""
+    """What is wrong with one parameter, or one field of the body."""
 
-    parameter: Annotated[str, Meta(description="The parameter's name.", examples=["limit"])]
+    parameter: Annotated[str, Meta(description="The parameter's or the field's name.", examples=["limit"])]
     message: Annotated[
         str, Meta(description="What is wrong with it.", examples=["must be at most 100, not '5000'"])
     ]
@@ -490,5 +476,5 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ]
     errors: Annotated[
         tuple[InvalidParameter, ...],
-        Meta(description="Each parameter at fault; left out where none is."),
+        Meta(description="Each parameter or field at fault; left out where none is."),
     ] = ()

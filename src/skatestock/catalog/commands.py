@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from skatestock.catalog.commands_changes import Touched, record_change, record_everything_changed
 from skatestock.catalog.model import ShopRecord
 from skatestock.database.pool import Connection
 
@@ -18,10 +19,12 @@ WHERE (shops.name, shops.city, shops.region, shops.url, shops.currency, shops.pl
     IS DISTINCT FROM
     (EXCLUDED.name, EXCLUDED.city, EXCLUDED.region, EXCLUDED.url, EXCLUDED.currency, EXCLUDED.platform,
      EXCLUDED.demo, EXCLUDED.crawl_every_seconds, true)
+RETURNING id, xmax = 0 AS added
 """
 
 _DISABLE_OTHERS = """
 UPDATE shops SET enabled = false WHERE enabled AND definition IS NULL AND NOT slug = ANY ($1::text[])
+RETURNING id
 """
 
 # One transaction adds brands at a time: two that add the same ones in other orders would deadlock.
@@ -37,14 +40,19 @@ async def ensure_shops(
     """Add the shops or bring them up to date; all of them count as watched. Idempotent.
 
     `disable_others` marks those that are not named as no longer watched, unless they were added by command;
-    what they listed stays as it was.
+    what they listed stays as it was. What changed is recorded: the last act of a transaction, if in one.
     """
     ordered = sorted(shops, key=lambda shop: shop.slug)
     fields = ("slug", "name", "city", "region", "url", "currency", "platform", "demo", "crawl_every_seconds")
     columns = [[getattr(shop, field) for shop in ordered] for field in fields]
-    await connection.execute(_UPSERT_SHOPS, *columns)
-    if disable_others:
-        await connection.execute(_DISABLE_OTHERS, columns[0])
+    async with connection.transaction():
+        changed = await connection.fetch(_UPSERT_SHOPS, *columns)
+        disabled = await connection.fetch(_DISABLE_OTHERS, columns[0]) if disable_others else []
+        if all(row["added"] for row in changed):
+            await record_change(connection, Touched(shop_ids=[row["id"] for row in (*changed, *disabled)]))
+        else:
+            # a shop's name or currency stands on every page of its products
+            await record_everything_changed(connection)
 
 
 async def ensure_brands(connection: Connection, names_by_slug: Mapping[str, str]) -> dict[str, int]:

@@ -57,7 +57,7 @@ WHERE o.held_at IS NOT NULL AND l.shop_id = ANY ($1::int[])
 
 _OFFERS = """
 SELECT listing_id, id, offer_id, title, options, sku, position, price_minor, compare_at_minor, availability,
-    since_at, held_price_minor, held_compare_at_minor, held_at, held_crawl_id
+    since_at, held_price_minor, held_compare_at_minor, held_at, held_crawl_id, barcode, invalid_barcode
 FROM offers WHERE listing_id = ANY ($1::bigint[])
 """
 
@@ -155,6 +155,7 @@ async def _load_offers(
     for row in await connection.fetch(_OFFERS, list(listing_ids)):
         offer = OfferState(*row[1:11])
         offer.availability = _AVAILABILITIES[row[9]]
+        offer.barcode, offer.invalid_barcode = row[15], row[16]
         by_id[row[0]].offers[offer.offer_id] = offer
         if row[13] is not None:
             offer.hold = Hold(row[11], row[12], row[13], row[14], offer.availability)

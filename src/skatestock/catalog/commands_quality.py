@@ -39,7 +39,7 @@ listed AS MATERIALIZED (
 ),
 sold AS MATERIALIZED (
     SELECT l.id AS listing, l.listing_id, l.currency, l.seen_at, l.rules_version, o.offer_id, o.options,
-        o.sku, o.size, o.price_minor, o.compare_at_minor, o.held_price_minor
+        o.sku, o.size, o.price_minor, o.compare_at_minor, o.held_price_minor, o.invalid_barcode
     FROM listed l JOIN offers o ON o.listing_id = l.id WHERE o.availability <> 'gone'
 ),
 -- how often one crawl rejected the same thing; the last crawl that did tells of it
@@ -145,6 +145,9 @@ findings (kind, listing_id, offer_id, seen_at, detail) AS (
     SELECT 'unknown_size', listing_id, offer_id, seen_at, jsonb_build_object('words', option.value)
     FROM sold CROSS JOIN LATERAL jsonb_each_text(options) AS option
     WHERE size IS NULL AND rules_version IS NOT NULL AND option.key = ANY ($4::text[]) AND option.value <> ''
+    UNION ALL
+    SELECT 'invalid_barcode', listing_id, offer_id, seen_at, jsonb_build_object('barcode', invalid_barcode)
+    FROM sold WHERE invalid_barcode IS NOT NULL
 ),
 found AS MATERIALIZED (
     SELECT DISTINCT ON (f.kind, listing_id, offer_id)

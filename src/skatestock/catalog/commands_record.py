@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
+from skatestock.catalog.commands_changes import Touched
 from skatestock.catalog.model import ListingState, OfferState, PricePoint, ShopState
 from skatestock.catalog.normalising import NormalisedListing, find_sizes, normalise_listings
+from skatestock.catalog.states_diff import Changed, collect_changes, tell_touched
 from skatestock.database.partitions import ensure_month_partitions
 from skatestock.database.pool import Connection
 
@@ -77,9 +79,10 @@ WHERE offers.id = new.id
 
 _REWORD_OFFERS = """
 UPDATE offers SET title = new.title, options = new.options, sku = new.sku, position = new.position,
-    size = new.size
-FROM unnest($1::bigint[], $2::text[], $3::jsonb[], $4::text[], $5::smallint[], $6::text[])
-    AS new (id, title, options, sku, position, size)
+    size = new.size, barcode = new.barcode, invalid_barcode = new.invalid_barcode
+FROM unnest($1::bigint[], $2::text[], $3::jsonb[], $4::text[], $5::smallint[], $6::text[], $7::text[],
+    $8::text[])
+    AS new (id, title, options, sku, position, size, barcode, invalid_barcode)
 WHERE offers.id = new.id
 """
 
@@ -132,7 +135,7 @@ _OFFER_COLUMNS = (
         "compare_at_minor",
     ),
     *("availability", "since_at", "held_price_minor", "held_compare_at_minor", "held_at", "held_crawl_id"),
-    "size",
+    *("size", "barcode", "invalid_barcode"),
 )
 _POINT_COLUMNS = (
     *("offer_id", "observed_at", "price_minor", "compare_at_minor", "availability", "changes", "crawl_id"),
@@ -148,29 +151,22 @@ PARTITIONED_BY_MONTH = ("price_points", "observations")
 Row = tuple[Any, ...]
 
 
-class _Changed(NamedTuple):
-    """What must be written, sorted by how."""
+class Recorded(NamedTuple):
+    """What was written."""
 
-    new_listings: list[tuple[int, ListingState]]
-    observed: list[ListingState]
-    touched: list[ListingState]
-    reworded: list[ListingState]
-    new_offers: list[tuple[ListingState, OfferState]]
-    moved_offers: list[OfferState]
-    held_offers: list[OfferState]
-    reworded_offers: list[tuple[ListingState, OfferState]]
-    new_points: list[tuple[OfferState, PricePoint]]
-    revised_points: list[tuple[OfferState, PricePoint]]
-    retracted_points: list[tuple[OfferState, PricePoint]]
+    points: list[PricePoint]
+    """The price points that are new."""
+    touched: Touched
+    """For the caller to record as its transaction's change."""
 
 
-async def record_shop_states(connection: Connection, shops: Iterable[ShopState]) -> list[PricePoint]:
-    """Write everything that has changed since the states were loaded; returns the price points that are new.
+async def record_shop_states(connection: Connection, shops: Iterable[ShopState]) -> Recorded:
+    """Write everything that has changed since the states were loaded.
 
     The states are spent afterwards: load them again for the next batch.
     """
     shops = list(shops)
-    changed = _collect_changes(shops)
+    changed = collect_changes(shops)
     await _record_crawls(connection, shops)
     await _add_listings(connection, changed.new_listings)
     await _add_offers(connection, changed.new_offers)
@@ -179,49 +175,7 @@ async def record_shop_states(connection: Connection, shops: Iterable[ShopState])
     await _record_observations(connection, changed)
     await _record_points(connection, changed)
     await _record_rejected(connection, shops)
-    return [point for _, point in changed.new_points]
-
-
-def _collect_changes(shops: Iterable[ShopState]) -> _Changed:
-    changed = _Changed([], [], [], [], [], [], [], [], [], [], [])
-    for shop in shops:
-        for listing in shop.listings.values():
-            _collect_listing(changed, shop.id, listing)
-            for offer in listing.offers.values():
-                _collect_offer(changed, listing, offer)
-    return changed
-
-
-def _collect_listing(changed: _Changed, shop_id: int, listing: ListingState) -> None:
-    if not listing.id:
-        changed.new_listings.append((shop_id, listing))
-        return
-    if listing.sighting is not None:
-        changed.observed.append(listing)
-    elif listing.touched:
-        changed.touched.append(listing)
-    if listing.words_changed:
-        changed.reworded.append(listing)
-
-
-def _collect_offer(changed: _Changed, listing: ListingState, offer: OfferState) -> None:
-    if not offer.id:
-        changed.new_offers.append((listing, offer))
-    else:
-        if offer.state_changed:
-            changed.moved_offers.append(offer)
-        if offer.hold_changed:
-            changed.held_offers.append(offer)
-        # A listing's words say how the sizes of all its offers are read.
-        if offer.words_changed or listing.words_changed:
-            changed.reworded_offers.append((listing, offer))
-    for point in offer.points:
-        if not point.stored:
-            changed.new_points.append((offer, point))
-        elif point.revised:
-            changed.revised_points.append((offer, point))
-    if offer.retracted:
-        changed.retracted_points.extend((offer, point) for point in offer.retracted)
+    return Recorded([point for _, point in changed.new_points], tell_touched(changed))
 
 
 class PricePointMonths:
@@ -326,6 +280,8 @@ def _offer_row(listing: ListingState, offer: OfferState, size: str | None) -> Ro
         offer.since_at,
         *_hold_columns(offer),
         size,
+        offer.barcode,
+        offer.invalid_barcode,
     )
 
 
@@ -349,7 +305,7 @@ async def _copy(connection: Connection, table: str, columns: Sequence[str], rows
 # ---------------------------------------------------------------- what has changed
 
 
-async def _update_listings(connection: Connection, changed: _Changed) -> None:
+async def _update_listings(connection: Connection, changed: Changed) -> None:
     touched = [_touched_row(listing) for listing in changed.touched]
     await _execute(connection, _TOUCH_LISTINGS, touched)
     observed = [
@@ -371,7 +327,7 @@ def _touched_row(listing: ListingState) -> Row:
     return (listing.id, listing.seen_at, listing.missed, listing.delisted_at)
 
 
-async def _update_offers(connection: Connection, changed: _Changed) -> None:
+async def _update_offers(connection: Connection, changed: Changed) -> None:
     moved = [
         (offer.id, offer.price_minor, offer.compare_at_minor, offer.availability, offer.since_at)
         for offer in changed.moved_offers
@@ -380,13 +336,16 @@ async def _update_offers(connection: Connection, changed: _Changed) -> None:
     held = [(offer.id, *_hold_columns(offer)) for offer in changed.held_offers]
     await _execute(connection, _HOLD_OFFERS, held)
     reworded = [
-        (offer.id, offer.title, offer.options, offer.sku, offer.position, size)
+        (
+            *(offer.id, offer.title, offer.options, offer.sku, offer.position, size),
+            *(offer.barcode, offer.invalid_barcode),
+        )
         for (_, offer), size in zip(changed.reworded_offers, find_sizes(changed.reworded_offers), strict=True)
     ]
     await _execute(connection, _REWORD_OFFERS, reworded)
 
 
-async def _record_observations(connection: Connection, changed: _Changed) -> None:
+async def _record_observations(connection: Connection, changed: Changed) -> None:
     new: list[Row] = []
     reread: list[Row] = []
     for listing in (*(listing for _, listing in changed.new_listings), *changed.observed):
@@ -400,7 +359,7 @@ async def _record_observations(connection: Connection, changed: _Changed) -> Non
     await _execute(connection, _REREAD_OBSERVATIONS, reread)
 
 
-async def _record_points(connection: Connection, changed: _Changed) -> None:
+async def _record_points(connection: Connection, changed: Changed) -> None:
     retracted = [(offer.id, point.observed_at) for offer, point in changed.retracted_points]
     await _execute(connection, _RETRACT_POINTS, retracted)
     if changed.new_points:

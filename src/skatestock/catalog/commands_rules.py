@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from skatestock.catalog.commands import ensure_brands
+from skatestock.catalog.commands_changes import Touched, record_change, record_everything_changed
 from skatestock.catalog.normalising import fetch_category_ids, slug_of_brand
 from skatestock.catalog.rules_diff import (
     DiffTally,
@@ -70,6 +71,7 @@ WHERE offers.id = new.id
 _NAME_BRANDS = """
 UPDATE brands SET name = new.name FROM unnest($1::text[], $2::text[]) AS new (slug, name)
 WHERE brands.slug = new.slug AND brands.name <> new.name
+RETURNING brands.id
 """
 
 
@@ -108,7 +110,14 @@ async def _apply_page(
         await connection.execute(_LOCK_SHOP, shop_id)
         listings = await _fetch_listings(connection, shop_id, after_id)
         read = [reread_listing(stored, normaliser, ways) for stored in listings]
-        await _write(connection, [reread for reread in read if reread.is_new(normaliser.version)], normaliser)
+        changed = [reread for reread in read if reread.is_new(normaliser.version)]
+        if await _write(connection, changed, normaliser):
+            # other shops' products show the brand's name too
+            await record_everything_changed(connection)
+        else:
+            shown = [reread for reread in changed if reread.is_reworded() or reread.changes()]
+            products = {reread.stored.product_id for reread in shown}
+            await record_change(connection, Touched(product_ids=products))
     return read
 
 
@@ -127,9 +136,10 @@ async def _fetch_listings(connection: Connection, shop_id: int, after_id: int) -
     return [StoredListing(**row, offers=tuple(offers.get(row["id"], ()))) for row in rows]
 
 
-async def _write(connection: Connection, changed: Sequence[Reread], normaliser: Normaliser) -> None:
+async def _write(connection: Connection, changed: Sequence[Reread], normaliser: Normaliser) -> bool:
+    """Write what was read anew; tells whether a brand was renamed."""
     if not changed:
-        return
+        return False
     known = {
         slug_of_brand(reread.reading.brand): reread.reading.brand
         for reread in changed
@@ -137,7 +147,7 @@ async def _write(connection: Connection, changed: Sequence[Reread], normaliser: 
     }
     shown = {slug_of_brand(reread.word): reread.word for reread in changed if reread.word}
     brand_ids = await ensure_brands(connection, shown | known)
-    await connection.execute(_NAME_BRANDS, list(known), list(known.values()))
+    renamed = await connection.fetch(_NAME_BRANDS, list(known), list(known.values()))
     category_ids = await fetch_category_ids(connection)
 
     def brand_id(name: str | None) -> int | None:
@@ -164,6 +174,7 @@ async def _write(connection: Connection, changed: Sequence[Reread], normaliser: 
     await _execute(connection, _WRITE_LISTINGS, listings)
     await _execute(connection, _WRITE_PRODUCTS, products)
     await _execute(connection, _WRITE_SIZES, [pair for reread in changed for pair in reread.changed_sizes])
+    return bool(renamed)
 
 
 async def _execute(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:

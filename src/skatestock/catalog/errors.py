@@ -1,10 +1,11 @@
-"""Whose fault it is when the catalogue cannot be written: the data's, or the moment's."""
+"""What can go wrong with the catalogue, and whose fault it is when it cannot be written."""
 
 import asyncpg
 
 from skatestock.database.transactions import is_transient
+from skatestock.vocabulary.errors import SkateStockError
 
-__all__ = ["FAULTS_OF_DATA", "is_transient"]
+__all__ = ["FAULTS_OF_DATA", "IndexNotBuiltError", "is_transient"]
 
 # Statements that failed because of the values in them: the same values will fail again. asyncpg encodes the
 # rows of a COPY itself and lets Python's own errors through; of PostgreSQL's, these classes speak about
@@ -18,3 +19,7 @@ FAULTS_OF_DATA = (
     OverflowError,
     UnicodeError,
 )
+
+
+class IndexNotBuiltError(SkateStockError):
+    """There is no product index yet: the process `skatestock index` builds it, where it runs."""

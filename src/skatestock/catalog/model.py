@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from skatestock.vocabulary.availability import Availability
+from skatestock.vocabulary.gtin import parse_gtin
 
 
 class ShopRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +99,10 @@ class OfferState(msgspec.Struct, gc=False):
     words_changed: bool = False
     state_changed: bool = False
     hold_changed: bool = False
+    barcode: str | None = None
+    """A GTIN in fourteen digits."""
+    invalid_barcode: str | None = None
+    """What stands where a barcode should, and is no GTIN."""
 
     def put_point(self, moment: datetime, changes: list[Change], crawl_id: str) -> None:
         """Record the present state as a price point; two at one moment become one."""
@@ -113,6 +118,14 @@ class OfferState(msgspec.Struct, gc=False):
         last.availability = self.availability
         last.changes = merge_changes(last.changes, changes)
         last.revised = True
+
+    def put_barcode(self, text: str) -> None:
+        """Take over a barcode as the shop wrote it: as GTIN, or as the text that is none."""
+        barcode = parse_gtin(text)
+        invalid = text if barcode is None else None
+        if (barcode, invalid) != (self.barcode, self.invalid_barcode):
+            self.barcode, self.invalid_barcode = barcode, invalid
+            self.words_changed = True
 
     def _point_now(self, moment: datetime, changes: list[Change], crawl_id: str) -> PricePoint:
         assert self.price_minor is not None, "an offer without a believed price has no price points"
@@ -191,6 +204,8 @@ class ListingState(msgspec.Struct, gc=False):
     words_changed: bool = False
     touched: bool = False
     """Whether `seen_at`, `missed` or `delisted_at` changed."""
+    standing_changed: bool = False
+    """Whether the listing was delisted or came back."""
 
 
 class CrawlState(msgspec.Struct):

@@ -19,6 +19,8 @@ class ObservedOffer(msgspec.Struct, frozen=True, kw_only=True):
     """As it was observed, also where it is held."""
     compare_at_minor: int | None
     availability: str
+    barcode: str | None
+    """A GTIN in fourteen digits, or the text that is none."""
 
 
 class ObservedListing(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,7 @@ _OFFERS = """
 SELECT listing_id, offer_id, title, options::text AS options, sku,
     CASE WHEN held_at IS NULL THEN price_minor ELSE held_price_minor END AS price_minor,
     CASE WHEN held_at IS NULL THEN compare_at_minor ELSE held_compare_at_minor END AS compare_at_minor,
-    availability
+    availability, coalesce(barcode, invalid_barcode) AS barcode
 FROM offers WHERE listing_id = ANY ($1::bigint[]) ORDER BY listing_id, position, id
 """
 

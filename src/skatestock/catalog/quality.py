@@ -41,6 +41,7 @@ class QualityKind(StrEnum):
     UNKNOWN_BRAND = "unknown_brand"
     UNKNOWN_CATEGORY = "unknown_category"
     UNKNOWN_SIZE = "unknown_size"
+    INVALID_BARCODE = "invalid_barcode"
 
 
 class Meaning(NamedTuple):
@@ -126,6 +127,12 @@ KINDS: Mapping[QualityKind, Meaning] = {
     ),
     QualityKind.UNKNOWN_SIZE: Meaning(
         Severity.INFO, "offer", "The offer names a size that no rule knows.", _RULE_KNOWS
+    ),
+    QualityKind.INVALID_BARCODE: Meaning(
+        Severity.INFO,
+        "offer",
+        "What the shop gives as barcode is no GTIN: its length or its check digit is not one's.",
+        "the shop gives a GTIN",
     ),
 }
 """What every kind means, the gravest first."""

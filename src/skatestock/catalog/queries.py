@@ -1,17 +1,17 @@
 """What the faces read from the catalogue: a fixed number of statements each, however much they return.
 
 A product's summary (price, availability, shops) rests on its live listings; where none is left, on the
-delisted ones. It never depends on the filters that found the product.
+delisted ones. It is read from the catalogue's own tables, so that it is never behind.
 """
 
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
 import asyncpg
 import msgspec
 
 from skatestock.catalog.freshness import SILENT_REASONS, Standing
-from skatestock.catalog.search import fold_sql, patterns_sql, split_words
+from skatestock.catalog.summaries import summarise
 from skatestock.catalog.views import (
     HeldPrice,
     Label,
@@ -20,8 +20,6 @@ from skatestock.catalog.views import (
     OfferState,
     PriceStep,
     ProductDetail,
-    ProductFilter,
-    ProductPage,
     ProductSummary,
     ShopListings,
     ShopName,
@@ -58,9 +56,9 @@ pictured AS (
     FROM considered WHERE image_url IS NOT NULL ORDER BY product_id, id
 ),
 sold_by AS (
-    SELECT product_id, array_agg(slug ORDER BY slug) AS slugs, array_agg(name ORDER BY slug) AS names,
+    SELECT product_id, array_agg(id ORDER BY slug) AS ids, array_agg(slug ORDER BY slug) AS slugs, array_agg(name ORDER BY slug) AS names,
            array_agg(demo ORDER BY slug) AS demos
-    FROM (SELECT DISTINCT c.product_id, s.slug, s.name, s.demo
+    FROM (SELECT DISTINCT c.product_id, s.id, s.slug, s.name, s.demo
           FROM considered c JOIN shops s ON s.id = c.shop_id) AS named
     GROUP BY product_id
 ),
@@ -68,7 +66,7 @@ summaries AS (
     SELECT p.id, p.name, p.colourway, b.slug AS brand_slug, b.name AS brand_name,
            g.slug AS category_slug, g.name AS category_name, i.image_url, t.rank, t.changed_at,
            c.currency, c.price_minor, c.compare_at_minor, c.highest_minor,
-           coalesce(y.slugs, '{}') AS slugs, coalesce(y.names, '{}') AS names,
+           coalesce(y.ids, '{}') AS ids, coalesce(y.slugs, '{}') AS slugs, coalesce(y.names, '{}') AS names,
            coalesce(y.demos, '{}') AS demos
     FROM page JOIN products p ON p.id = page.product_id
     LEFT JOIN brands b ON b.id = p.brand_id
@@ -79,111 +77,56 @@ summaries AS (
     LEFT JOIN sold_by y ON y.product_id = p.id
 )"""
 
-_FIND_PRODUCTS = """
-WITH matching AS ({matching}),
-page AS (SELECT product_id FROM matching ORDER BY product_id DESC LIMIT $1 OFFSET $2),
-{summaries}
-SELECT (SELECT count(*) FROM matching) AS total, summaries.*
-FROM (SELECT) AS once LEFT JOIN summaries ON true
-ORDER BY summaries.id DESC"""
-
-
-async def find_products(
-    connection: Connection, wanted: ProductFilter, *, page: int = 1, limit: int = 24
-) -> ProductPage:
-    """Read one page of the products that a filter lets through, the newest first.
-
-    A search asks for all of its words in one listing: in its title, name and brand, or its product's name,
-    brand and colourway. Pages count from 1; one beyond the last is empty.
-    """
-    matching, arguments = _matching_sql(wanted)
-    rows = await connection.fetch(
-        _FIND_PRODUCTS.format(matching=matching, summaries=_SUMMARIES), limit, (page - 1) * limit, *arguments
-    )
-    items = tuple(_read_summary(row) for row in rows if row["id"] is not None)
-    return ProductPage(items=items, total=rows[0]["total"])
-
-
-_LISTED = "SELECT DISTINCT l.product_id FROM {listings} WHERE {conditions}"
-_LISTINGS = "listings l"
-# OFFSET 0 keeps the planner from writing the text out once for each time that folding names it.
-_LISTINGS_WITH_TEXT = """(
-    SELECT l.id, l.product_id, l.shop_id, l.delisted_at,
-           concat_ws(' ', l.title, l.name, l.brand, p.name, b.name, p.colourway) AS text
-    FROM listings l JOIN products p ON p.id = l.product_id LEFT JOIN brands b ON b.id = p.brand_id
-    WHERE {conditions} OFFSET 0) AS l"""
-_AT_SHOPS = "l.shop_id IN (SELECT id FROM shops WHERE slug = ANY(${parameter}))"
-_LIVE = "l.delisted_at IS NULL"
-_IN_STOCK = "EXISTS (SELECT FROM offers o WHERE o.listing_id = l.id AND o.availability = 'in_stock')"
-_SEARCHED = "{text} LIKE ALL (({patterns})::text[])"
-
-
-def _matching_sql(wanted: ProductFilter) -> tuple[str, list[Any]]:
-    """Write the query of the matching product ids; its parameters start at $3.
-
-    Only the filters that are asked for are written, so that the others cost nothing.
-    """
-    arguments: list[Any] = []
-    conditions = ["true"] if wanted.include_delisted else [_LIVE]
-    if wanted.shops:
-        arguments.append(list(wanted.shops))
-        conditions.append(_AT_SHOPS.format(parameter=len(arguments) + 2))
-    listings, chosen = _LISTINGS, list(conditions)
-    if wanted.search is not None:
-        arguments.append(split_words(wanted.search))
-        patterns = patterns_sql(f"${len(arguments) + 2}::text[]")
-        listings = _LISTINGS_WITH_TEXT.format(conditions=" AND ".join(conditions))
-        chosen = [_SEARCHED.format(text=fold_sql("l.text"), patterns=patterns)]
-    if wanted.in_stock is True:
-        chosen.append(_IN_STOCK)
-    matching = _LISTED.format(listings=listings, conditions=" AND ".join(chosen))
-    if wanted.in_stock is False:
-        # all that these shops list, less what can be bought at them
-        buyable = _LISTED.format(listings=_LISTINGS, conditions=" AND ".join([*conditions, _IN_STOCK]))
-        matching = f"{matching} EXCEPT {buyable}"
-    return matching, arguments
-
-
-_FIND_SUMMARY = """
-WITH page AS (SELECT id AS product_id FROM products WHERE id = $1),
-{summaries}
-SELECT * FROM summaries"""
-
-_FIND_LISTINGS = """
-WITH named AS (
-    SELECT s.id, s.slug, s.name, s.demo,
-           (SELECT c.completed_at FROM crawls c WHERE c.shop_id = s.id AND c.complete
-            ORDER BY c.completed_at DESC LIMIT 1) AS last_complete_crawl_at
-    FROM shops s WHERE s.id IN (SELECT shop_id FROM listings WHERE product_id = $1)
-)
-SELECT s.slug, s.name AS shop_name, s.demo, s.last_complete_crawl_at,
+_FIND_PRODUCT = """
+SELECT p.name AS product_name, p.colourway AS product_colourway, b.slug AS brand_slug, b.name AS brand_name,
+       g.slug AS category_slug, g.name AS category_name, s.id AS shop_id, s.slug, s.name AS shop_name, s.demo,
+       (SELECT c.completed_at FROM crawls c WHERE c.shop_id = s.id AND c.complete
+        ORDER BY c.completed_at DESC LIMIT 1) AS last_complete_crawl_at,
        l.id AS listing_key, l.listing_id, l.url, l.title AS listing_title, l.colourway, l.image_url,
        l.currency, l.first_seen_at, l.observed_at, l.seen_at, l.delisted_at,
-       o.id, o.offer_id, o.title, o.options::text AS options, o.size, o.sku, o.price_minor,
-       o.compare_at_minor, o.availability, o.since_at, o.held_price_minor, o.held_compare_at_minor, o.held_at
-FROM listings l JOIN named s ON s.id = l.shop_id LEFT JOIN offers o ON o.listing_id = l.id
-WHERE l.product_id = $1
+       o.id, o.offer_id, o.title, o.options::text AS options, o.size, o.sku, o.barcode,
+       o.price_minor, o.compare_at_minor, o.availability, o.since_at,
+       o.held_price_minor, o.held_compare_at_minor, o.held_at
+FROM products p
+LEFT JOIN brands b ON b.id = p.brand_id
+LEFT JOIN categories g ON g.id = p.category_id
+LEFT JOIN listings l ON l.product_id = p.id
+LEFT JOIN shops s ON s.id = l.shop_id
+LEFT JOIN offers o ON o.listing_id = l.id
+WHERE p.id = $1
 ORDER BY s.slug, l.delisted_at IS NOT NULL, l.id, o.availability = 'gone', o.position, o.id"""
 
 
 async def find_product(connection: Connection, product_id: int) -> ProductDetail | None:
     """Read a product with all its listings and offers as of one moment; None if there is no such product."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        summary = await connection.fetchrow(_FIND_SUMMARY.format(summaries=_SUMMARIES), product_id)
-        if summary is None:
-            return None
-        rows = await connection.fetch(_FIND_LISTINGS, product_id)
-    return ProductDetail(summary=_read_summary(summary), shops=_read_shop_listings(rows))
+    rows = await connection.fetch(_FIND_PRODUCT, product_id)
+    if not rows:
+        return None
+    shops = () if rows[0]["listing_key"] is None else _read_shop_listings(rows)
+    label = _read_product(product_id, rows[0])
+    return ProductDetail(summary=summarise(label, shops), shops=shops)
+
+
+_FIND_SUMMARIES = """
+WITH page AS (SELECT unnest($1::bigint[]) AS product_id),
+{summaries}
+SELECT * FROM summaries"""
+
+
+async def find_summaries(connection: Connection, product_ids: Collection[int]) -> dict[int, ProductSummary]:
+    """Read what some products cost now, by their ids; those that there are not are left out."""
+    rows = await connection.fetch(_FIND_SUMMARIES.format(summaries=_SUMMARIES), list(set(product_ids)))
+    return {row["id"]: _read_summary(row) for row in rows}
 
 
 _FIND_HISTORY = """
-SELECT p.id AS product_id, s.slug, s.name AS shop_name, s.demo, l.id AS listing_key, l.currency,
+SELECT p.id AS product_id, s.id AS shop_id, s.slug, s.name AS shop_name, s.demo, l.id AS listing_key, l.currency,
        o.id, o.offer_id, o.title, o.options::text AS options, point.*,
        seen.parser, seen.parser_version, seen.evidence
 FROM products p
 LEFT JOIN (listings l
     JOIN shops s ON s.id = l.shop_id AND ($3::text[] IS NULL OR s.slug = ANY($3))
-    JOIN offers o ON o.listing_id = l.id
+    JOIN offers o ON o.listing_id = l.id AND ($4::text[] IS NULL OR o.size = ANY ($4))
     CROSS JOIN LATERAL (
         (SELECT observed_at, price_minor, compare_at_minor, availability, changes, crawl_id FROM price_points
          WHERE offer_id = o.id AND observed_at <= $2 ORDER BY observed_at DESC LIMIT 1)
@@ -197,10 +140,15 @@ ORDER BY s.slug, l.id, o.position, o.id, point.observed_at"""
 
 
 async def find_price_history(
-    connection: Connection, product_id: int, *, since: datetime, shops: tuple[str, ...] = ()
+    connection: Connection,
+    product_id: int,
+    *,
+    since: datetime,
+    shops: tuple[str, ...] = (),
+    sizes: tuple[str, ...] = (),
 ) -> tuple[OfferHistory, ...] | None:
     """Read each offer's price points after `since`, led by the one in force then; None if no such product."""
-    rows = await connection.fetch(_FIND_HISTORY, product_id, since, list(shops) or None)
+    rows = await connection.fetch(_FIND_HISTORY, product_id, since, list(shops) or None, list(sizes) or None)
     if not rows:
         return None
     steps: dict[int, list[PriceStep]] = {}
@@ -213,7 +161,7 @@ async def find_price_history(
 
 
 _FIND_SHOPS = """
-SELECT s.slug, s.name, s.city, s.region, s.url, s.currency, s.demo,
+SELECT s.id, s.slug, s.name, s.city, s.region, s.url, s.currency, s.demo,
        coalesce(n.listings, 0) AS listings, coalesce(n.delisted, 0) AS delisted,
        complete.completed_at AS last_complete_crawl_at, ended.completed_at AS last_crawl_at,
        ended.reason AS last_crawl_reason, s.enabled AND s.disabled_at IS NULL AS enabled,
@@ -232,12 +180,19 @@ LEFT JOIN LATERAL (SELECT reason FROM crawls
                    ORDER BY started_at DESC, id DESC LIMIT 1) AS telling ON true
 LEFT JOIN LATERAL (SELECT completed_at, reason FROM crawls WHERE shop_id = s.id AND completed_at IS NOT NULL
                    ORDER BY started_at DESC LIMIT 1) AS ended ON true
+WHERE $2::text IS NULL OR s.slug = $2
 ORDER BY s.slug"""
 
 
 async def find_shops(connection: Connection) -> tuple[ShopState, ...]:
     """Read every shop with its counts and its freshness, by slug."""
-    return tuple(_read_shop(row) for row in await connection.fetch(_FIND_SHOPS, list(SILENT_REASONS)))
+    return tuple(_read_shop(row) for row in await connection.fetch(_FIND_SHOPS, list(SILENT_REASONS), None))
+
+
+async def find_shop(connection: Connection, slug: str) -> ShopState | None:
+    """Read one shop; None if there is no such shop."""
+    row = await connection.fetchrow(_FIND_SHOPS, list(SILENT_REASONS), slug)
+    return None if row is None else _read_shop(row)
 
 
 def _read_shop(row: asyncpg.Record) -> ShopState:
@@ -262,7 +217,7 @@ _AVAILABILITY_BY_RANK = (
 
 
 def _read_summary(row: asyncpg.Record) -> ProductSummary:
-    shops = zip(row["slugs"], row["names"], row["demos"], strict=True)
+    shops = zip(row["ids"], row["slugs"], row["names"], row["demos"], strict=True)
     compare_at = row["compare_at_minor"]
     discounted = compare_at is not None and compare_at > row["price_minor"]
     return ProductSummary(
@@ -277,8 +232,27 @@ def _read_summary(row: asyncpg.Record) -> ProductSummary:
         compare_at=_read_money(compare_at, row["currency"]) if discounted else None,
         availability=Availability.GONE if row["rank"] is None else _AVAILABILITY_BY_RANK[row["rank"]],
         changed_at=row["changed_at"],
-        shops=tuple(ShopName(slug=slug, name=name, demo=demo) for slug, name, demo in shops),
+        shops=tuple(ShopName(*shop) for shop in shops),
         demo=any(row["demos"]),
+    )
+
+
+def _read_product(product_id: int, row: asyncpg.Record) -> ProductSummary:
+    """Read what a product is called; what it costs follows from its listings."""
+    return ProductSummary(
+        id=product_id,
+        name=row["product_name"],
+        brand=_read_label(row["brand_slug"], row["brand_name"]),
+        category=_read_label(row["category_slug"], row["category_name"]),
+        colourway=row["product_colourway"],
+        image_url=None,
+        price=None,
+        price_highest=None,
+        compare_at=None,
+        availability=Availability.GONE,
+        changed_at=None,
+        shops=(),
+        demo=False,
     )
 
 
@@ -333,6 +307,7 @@ def _read_offer(row: asyncpg.Record) -> OfferState:
         options=_read_options(row["options"]),
         size=row["size"],
         sku=row["sku"],
+        barcode=row["barcode"],
         price=_read_money(row["price_minor"], row["currency"]),
         compare_at=_read_money(row["compare_at_minor"], row["currency"]),
         availability=Availability(row["availability"]),
@@ -369,7 +344,7 @@ def _read_step(row: asyncpg.Record) -> PriceStep:
 
 
 def _read_shop_name(row: asyncpg.Record) -> ShopName:
-    return ShopName(slug=row["slug"], name=row["shop_name"], demo=row["demo"])
+    return ShopName(id=row["shop_id"], slug=row["slug"], name=row["shop_name"], demo=row["demo"])
 
 
 def _read_label(slug: str | None, name: str | None) -> Label | None:

@@ -1,6 +1,7 @@
 """What the faces are shown of the catalogue: the results of its queries, without any word of the web."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,9 +11,10 @@ from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money
 
 
-class ShopName(msgspec.Struct, frozen=True, kw_only=True):
+class ShopName(msgspec.Struct, frozen=True):
     """A shop, as far as one needs to name it."""
 
+    id: int
     slug: str
     name: str
     demo: bool
@@ -46,22 +48,27 @@ class ProductSummary(msgspec.Struct, frozen=True, kw_only=True):
     """When an offer last changed its price, compare-at price or availability."""
     shops: tuple[ShopName, ...]
     demo: bool
+    matching_price: Money | None = None
+    """In a list: the lowest price of the offers that match its filters, of those with the best availability."""
+    matching_in_stock: bool = False
+    """In a list: whether an offer that matches its filters is in stock."""
+
+
+class ProductPlace(NamedTuple):
+    """A place in an order of products, right after one of them."""
+
+    key: int
+    """What the order goes up by, at that product."""
+    product_id: int
 
 
 class ProductPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One page of products, newest first, and how many there are on all pages."""
+    """One page of products, and how many there are on all pages."""
 
     items: tuple[ProductSummary, ...]
     total: int
-
-
-class ProductFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which products; what is empty or None does not filter."""
-
-    shops: tuple[str, ...] = ()
-    search: str | None = None
-    in_stock: bool | None = None
-    include_delisted: bool = False
+    next: ProductPlace | None = None
+    """Where the next page begins; None after the last."""
 
 
 class HeldPrice(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +89,8 @@ class OfferState(msgspec.Struct, frozen=True, kw_only=True):
     size: str | None
     """In our one way of writing it; None where no rule knows it."""
     sku: str | None
+    barcode: str | None
+    """A GTIN in fourteen digits."""
     price: Money | None
     compare_at: Money | None
     """As the shop says it, also when it is below the price."""
@@ -154,6 +163,7 @@ class OfferHistory(msgspec.Struct, frozen=True, kw_only=True):
 class ShopState(msgspec.Struct, frozen=True, kw_only=True):
     """A shop, what it lists, and how fresh that is."""
 
+    id: int
     slug: str
     name: str
     city: str | None

@@ -177,8 +177,8 @@ class CrawlWorker:
             if shop.slug not in resting
         }
         async with transaction(self.platform.pool) as connection:
-            await ensure_shops(connection, shop_records(self.shops.values()), disable_others=only)
             await ensure_jobs(connection, KIND, jobs, await fetch_now(connection), disable_others=only)
+            await ensure_shops(connection, shop_records(self.shops.values()), disable_others=only)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Crawl whatever is due until `stop` is set; then end the crawls in hand as interrupted."""
@@ -305,7 +305,12 @@ class CrawlWorker:
     def _politeness(self, shop: Shop) -> Politeness:
         settings = self.platform.settings
         spacing = 0.0 if is_own_replica(shop) else settings.crawl_spacing_seconds
-        return msgspec.structs.replace(self.limits, spacing_seconds=spacing, contact=settings.crawl_contact)
+        return msgspec.structs.replace(
+            self.limits,
+            spacing_seconds=spacing,
+            longest_crawl_seconds=settings.crawl_longest_seconds,
+            contact=settings.crawl_contact,
+        )
 
     async def _finish(self, lease: Lease, outcome: CrawlOutcome) -> None:
         async with transaction(self.platform.pool) as connection:

@@ -36,6 +36,8 @@ def read_platform_keys(platform: str) -> Mapping[str, Any]:
     keys: Mapping[str, Mapping[str, Any]] = {
         "squarespace": {"store_path": STORE_PATH},
         "schema-org": {"product_paths": ("/products/",)},
+        # Two faces of the replica, and one way to read them.
+        "open-graph": {"platform": "schema-org", "product_paths": ("/products/",)},
         "recipe": {"recipe": parse_recipe(RECIPE)},
     }
     return keys.get(platform, {})

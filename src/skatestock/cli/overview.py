@@ -10,13 +10,14 @@ from rich.table import Table
 
 from skatestock.catalog.crawl_queries import ShopStatus, fetch_shop_statuses
 from skatestock.catalog.freshness import Freshness
+from skatestock.catalog.index_queries import find_index_lag
 from skatestock.catalog.quality_queries import QualityFilter, count_quality_issues
 from skatestock.cli.errors import UNAVAILABLE, find_failure
 from skatestock.cli.event_log import describe_servers
 from skatestock.cli.options import Data, Json, settings_from
 from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, Platform, get_database_url, open_platform
 from skatestock.cli.quality import describe_open_issues, say_open_issues
-from skatestock.cli.terminal import PROCESS_COLOURS, Terminal, format_age, make_table, print_json
+from skatestock.cli.terminal import PROCESS_COLOURS, Terminal, count_of, format_age, make_table, print_json
 from skatestock.embedded.children import ChildState
 from skatestock.embedded.process_records import FolderProcesses, find_processes
 from skatestock.eventlog.dead_letters import count_dead_letters
@@ -76,9 +77,11 @@ async def _describe(platform: Platform) -> dict[str, Any]:
         shop_statuses = await fetch_shop_statuses(connection)
         letters = await count_dead_letters(connection)
         issues = await count_quality_issues(connection, QualityFilter())
+        index = await find_index_lag(connection)
     return {
         "at": format_moment(now),
         "shops": [describe_shop(shop, now) for shop in shop_statuses],
+        "index": {**index._asdict(), "behind_seconds": round(max(0.0, index.behind_seconds), 1)},
         "quality": describe_open_issues(issues),
         "dead_letters_waiting": sum(count.letters for count in letters if count.state == "waiting"),
         "dead_letters_unsent": sum(count.unsent for count in letters if count.log != TABLES),
@@ -134,6 +137,7 @@ def _print_status(described: dict[str, Any]) -> None:
     else:
         terminal.say("No shop was crawled yet.")
     _print_log(terminal, described["log"], sum(described["lag"].values()))
+    terminal.say(f"product index {_say_index(described['index'])}")
     letters = described["dead_letters_waiting"]
     waits = "1 waits" if letters == 1 else f"{letters} wait"
     waiting = f"[yellow]{waits}[/]: `skatestock deadletters list`" if letters else "none wait"
@@ -141,6 +145,17 @@ def _print_status(described: dict[str, Any]) -> None:
     underway = f"; {unsent} not yet in their topic" if unsent else ""
     terminal.say(f"dead letters  {waiting}{underway}")
     terminal.say(f"data quality  {say_open_issues(described['quality'])}")
+
+
+def _say_index(index: Mapping[str, Any]) -> str:
+    waiting = index["position"] - index["indexed"]
+    if not index["version"]:
+        return "[yellow]was never built[/]: `skatestock index` builds it"
+    building = "is being built anew; " if index["building"] else ""
+    if not waiting:
+        return f"{building}shows everything"
+    age = format_age(index["behind_seconds"])
+    return f"{building}[yellow]{count_of(waiting, 'change')} behind[/], the oldest for {age}"
 
 
 def _print_given_up(terminal: Terminal, shop_rows: Sequence[dict[str, Any]]) -> None:

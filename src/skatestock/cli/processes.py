@@ -10,6 +10,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 import skatestock
+from skatestock.accounts.commands import prune_accounts
+from skatestock.catalog.commands_changes import prune_changes
 from skatestock.catalog.commands_quality import prune_quality_issues
 from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, AddressTakenError
 from skatestock.cli.event_log import relaying_dead_letters
@@ -17,9 +19,9 @@ from skatestock.cli.evidence_pruning import prune_evidence
 from skatestock.cli.options import Data, Json, Port, flag, settings_from
 from skatestock.cli.platform import (
     Platform,
+    complete_settings,
     ensure_partitions_ahead,
     fetch_today,
-    get_database_url,
     open_platform,
     prepare_database,
 )
@@ -169,6 +171,9 @@ async def _maintain(platform: Platform, lease: Lease) -> None:
     async with platform.pool.acquire() as connection:
         now = await fetch_now(connection)
         pruned = await prune_quality_issues(connection, now)
+        audit_days = platform.settings.audit_days
+        pruned_accounts = await prune_accounts(connection, now, audit_days=audit_days)
+        pruned_changes = await prune_changes(connection, now)
         due_at = next_due_at(lease.due_at, lease.every_seconds, now)
         await finish_job(connection, lease, now, "done", False, {}, due_at)
     _log.info(
@@ -177,6 +182,8 @@ async def _maintain(platform: Platform, lease: Lease) -> None:
         dropped=retained.dropped,
         deleted_records=retained.deleted_records,
         pruned_issues=pruned,
+        pruned_of_accounts=pruned_accounts,
+        pruned_changes=pruned_changes,
         deleted_evidence=deleted_evidence,
     )
 
@@ -199,15 +206,14 @@ def api(
 ) -> int:
     """Serve the REST API and its documentation until stopped."""
     # The web framework is only loaded in the process that serves it.
-    from skatestock.api.server import serve_api
+    from skatestock.cli.web import serve_web
+    from skatestock.cli.web_app import check_web
 
-    settings = settings_from(data, api_port=port, api_host=host)
-    database_url = get_database_url(settings)
+    settings = complete_settings(settings_from(data, api_port=port, api_host=host))
+    check_web(settings)
     _check_address(settings.api_host, settings.api_port)
-    serve_api(
-        database_url,
-        settings.api_host,
-        settings.api_port,
+    serve_web(
+        settings,
         demo=demo,
         workers=workers,
         prepare=partial(_prepare_worker, settings, workers),

@@ -109,7 +109,7 @@ async def _reread_crawl(
     found.counts.pages += len(pages)
     shop = shops.get(crawl.shop)
     reader = None if shop is None else CrawlReader(shop, crawl.crawl_id)
-    if reader is None or any(page.seen.parser != reader.parser for page in pages):
+    if reader is None or not all(map(reader.knows, pages)):
         found.counts.pages_of_other_shops += len(pages)
         return
     events: dict[tuple[str, datetime], ListingObserved] = {}

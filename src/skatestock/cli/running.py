@@ -47,7 +47,7 @@ WithKafka = Annotated[
 
 
 async def up(*, kafka: WithKafka = False, data: Data = None, port: Port = None) -> int:
-    """Run the whole platform on this machine: servers, crawl, ingest and API, until Ctrl-C.
+    """Run the whole platform on this machine: servers, crawl, ingest, index and API, until Ctrl-C.
 
     PostgreSQL and Valkey run embedded in the data folder, unless SKATESTOCK_DATABASE_URL and
     SKATESTOCK_REDIS_URL name others; so do Kafka and a schema registry with --kafka, unless
@@ -122,6 +122,7 @@ async def plan_children(
     ours = [
         *prepared,
         *(_measured(child) for child in _plan_ingest(settings, ready)),
+        _measured(Child(name="index", command=command_of("index"), depends_on=ready)),
         api,
         *extra,
         _measured(Child(name="crawl", command=command_of("crawl"), depends_on=before_crawl)),

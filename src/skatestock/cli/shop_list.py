@@ -8,7 +8,7 @@ import msgspec
 from skatestock.catalog.model import ShopRecord
 from skatestock.catalog.shop_queries import fetch_definitions, fetch_resting
 from skatestock.crawl.errors import ShopsFileError
-from skatestock.crawl.shops import Shop, load_shops, read_shop
+from skatestock.crawl.shops import PLATFORM_KEYS, Shop, load_shops, read_shop
 from skatestock.database.pool import Connection
 from skatestock.settings import Settings
 from skatestock.telemetry.logs import get_logger
@@ -70,18 +70,18 @@ def join_shops(
 def define_shop(shop: Shop, *, allow_private: bool) -> dict[str, Any]:
     """Write a shop as the table keeps it: what its entry in the file would say."""
     plain = {key: value for key, value in msgspec.to_builtins(shop).items() if value not in (None, (), [])}
-    needed = {key: value for key, value in plain.items() if key != "sitemap_path" or _has_sitemap(shop)}
-    return needed | {_ALLOW_PRIVATE: allow_private}
+    fitting = {
+        key: value
+        for key, value in plain.items()
+        if key not in PLATFORM_KEYS or PLATFORM_KEYS[key][0] == shop.platform
+    }
+    return fitting | {_ALLOW_PRIVATE: allow_private}
 
 
 def shop_records(shops: Iterable[Shop]) -> list[ShopRecord]:
     """Turn shops as their file describes them into what the catalogue keeps of them."""
     fields = ShopRecord.__struct_fields__
     return [ShopRecord(**{field: getattr(shop, field) for field in fields}) for shop in shops]
-
-
-def _has_sitemap(shop: Shop) -> bool:
-    return shop.platform == "schema-org"
 
 
 def _read_definition(definition: dict[str, Any]) -> tuple[Shop | None, bool]:

@@ -29,6 +29,7 @@ from skatestock.vocabulary.time import utc_now
 _LIMITS = Politeness(retries=1, request_timeout_seconds=30.0, max_body_bytes=32 * 1024 * 1024)
 _LONGEST_LOOK_SECONDS = 300.0
 _SHOWN_SIZES = 8
+_LONGEST_INTERVAL_SECONDS = 7 * 86400
 
 
 class ShopCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,28 +114,50 @@ async def _look(fetcher: Fetcher, shop: Shop, limits: Politeness) -> ShopCheck:
     )
 
 
-def describe_discovery(found: Discovery, spacing_seconds: float) -> dict[str, Any]:
+def describe_discovery(found: Discovery, spacing_seconds: float, longest_seconds: float) -> dict[str, Any]:
     """Say what was found, for scripts."""
     sample = found.sample
+    seconds = round(sample.requests_of_crawl * spacing_seconds)
     return {
         "shop": msgspec.to_builtins(found.shop),
+        "habits": msgspec.to_builtins(found.habits),
         "products": [_describe_product(listing) for listing in sample.observations],
         "listings": sample.listings,
         "listings_is_all": sample.is_all,
         "requests": sample.requests_of_crawl,
-        "seconds": round(sample.requests_of_crawl * spacing_seconds),
+        "seconds": seconds,
+        "warnings": find_warnings(seconds, found.shop.crawl_every_seconds, longest_seconds),
         "tried": list(found.tried),
     }
 
 
-def print_discovery(found: Discovery, spacing_seconds: float) -> None:
+def find_warnings(seconds: int, every_seconds: int, longest_seconds: float) -> list[str]:
+    """Tell what is wrong with a crawl that takes so many seconds, the answers left out."""
+    warnings = []
+    if seconds > every_seconds:
+        warnings.append(
+            f"a crawl takes longer than the {every_seconds} s between two: they follow each other without a "
+            f"pause; say --every-seconds {min(_LONGEST_INTERVAL_SECONDS, 2 * seconds)}, for example"
+        )
+    if seconds > longest_seconds:
+        warnings.append(
+            f"a crawl ends after {longest_seconds:.0f} s, so this shop is never seen whole: set "
+            "SKATESTOCK_CRAWL_LONGEST_SECONDS higher"
+        )
+    return warnings
+
+
+def print_discovery(found: Discovery, spacing_seconds: float, longest_seconds: float) -> None:
     """Show what was found, for people."""
-    terminal, shop, described = Terminal(), found.shop, describe_discovery(found, spacing_seconds)
+    described = describe_discovery(found, spacing_seconds, longest_seconds)
+    terminal, shop = Terminal(), found.shop
     place = ", ".join(part for part in (shop.city, shop.region) if part)
     terminal.say(f"[bold]{escape(shop.name)}[/] ({shop.slug})" + (f", {escape(place)}" if place else ""))
     terminal.say(f"address   {escape(shop.url)}")
     terminal.say(f"platform  {shop.platform}" + _say_keys(shop))
     terminal.say(f"currency  {shop.currency}")
+    terminal.say(f"titles    {_say_titles(found)}")
+    terminal.say(f"itself    {escape(_say_vendors(found))}")
     table = make_table("title", "brand", "price", "sizes", "in stock")
     for product in described["products"]:
         sizes = ", ".join(product["sizes"][:_SHOWN_SIZES])
@@ -150,6 +173,27 @@ def print_discovery(found: Discovery, spacing_seconds: float) -> None:
         f"{count_of(described['requests'], 'request')}, some {count_of(minutes, 'minute')}, every "
         f"{shop.crawl_every_seconds // 60} min"
     )
+    for warning in described["warnings"]:
+        terminal.say(f"[yellow]warning[/]   {escape(warning)}")
+
+
+def _say_titles(found: Discovery) -> str:
+    chosen, habits = found.shop.title_habit, found.habits
+    if habits.title_habit is None:
+        why = f"not clear from {count_of(habits.titles, 'title')}; --title-habit says it"
+    elif habits.title_habit is chosen:
+        why = f"{habits.titles_so} of {count_of(habits.titles, 'title')}"
+    else:
+        why = f"as you say; {habits.titles_so} of {count_of(habits.titles, 'title')} are {habits.title_habit}"
+    return f"{chosen} ({why})"
+
+
+def _say_vendors(found: Discovery) -> str:
+    names = ", ".join(found.shop.vendor_is_shop)
+    if not names:
+        return "no vendor is the shop's own name"
+    count = found.habits.vendors_so
+    return f"{names}, as vendor of {count_of(count, 'listing')}: no brand" if count else f"{names}: no brand"
 
 
 def _say_keys(shop: Shop) -> str:

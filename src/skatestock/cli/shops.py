@@ -98,8 +98,13 @@ async def add(
     name: Annotated[str | None, Parameter(help="Its name for people; what its pages say else.")] = None,
     currency: Annotated[str | None, Parameter(help="ISO 4217 code, where its pages name none.")] = None,
     title_habit: Annotated[
-        TitleHabit, Parameter(help="How it writes titles; docs/DATA_SOURCES.md has the words.")
-    ] = TitleHabit.PLAIN,
+        TitleHabit | None,
+        Parameter(help="How it writes titles, as docs/DATA_SOURCES.md calls it; what its titles show else."),
+    ] = None,
+    vendor_is_shop: Annotated[
+        list[str] | None,
+        Parameter(help="A name in the vendor field that is the shop itself; what is found else."),
+    ] = None,
     every_seconds: Annotated[
         int, Parameter(help="Seconds between two crawls.", validator=Number(gte=60, lte=604800))
     ] = 1800,
@@ -124,16 +129,18 @@ async def add(
         await _check_new(platform, slug, address)
         wishes: dict[str, Any] = {"slug": slug, "name": name, "currency": currency}
         wishes |= {"title_habit": title_habit, "crawl_every_seconds": every_seconds}
+        wishes["vendor_is_shop"] = None if vendor_is_shop is None else tuple(vendor_is_shop)
         found, seconds = await discover(platform, address, wishes, allow_private=allow_private)
         # It may have led to the same shop's address with or without `www.`.
         await _check_new(platform, slug, found.shop.url)
         if not as_json:
-            print_discovery(found, seconds)
+            print_discovery(found, seconds, platform.settings.crawl_longest_seconds)
         stores = not dry_run and (yes or await _confirm())
         if stores:
             await _store(platform, found.shop, allow_private=allow_private)
     if as_json:
-        print_json(describe_discovery(found, seconds) | {"stored": stores})
+        longest = platform.settings.crawl_longest_seconds
+        print_json(describe_discovery(found, seconds, longest) | {"stored": stores})
     else:
         Terminal().say(f"{slug} is crawled from now on." if stores else "Nothing was stored.")
     return 0 if stores or dry_run else FAILED
@@ -180,8 +187,8 @@ async def disable(slug: str, /, *, data: Data = None) -> int:
     ):
         await _set_up(connection, platform.settings, slug)
         now = await fetch_now(connection)
-        changed = await disable_shop(connection, slug, now, "operator")
         await switch_job(connection, job_of(slug), now, enabled=False)
+        changed = await disable_shop(connection, slug, now, "operator")
     Terminal().say(f"{slug} is disabled." if changed else f"{slug} was disabled already.")
     return 0
 
@@ -200,8 +207,8 @@ async def enable(slug: str, /, *, data: Data = None) -> int:
         transaction(platform.pool) as connection,
     ):
         await _set_up(connection, platform.settings, slug)
-        changed = await enable_shop(connection, slug)
         await switch_job(connection, job_of(slug), await fetch_now(connection), enabled=True)
+        changed = await enable_shop(connection, slug)
     Terminal().say(f"{slug} is enabled." if changed else f"{slug} was not disabled.")
     return 0
 
@@ -288,17 +295,17 @@ async def _check_new(platform: Platform, slug: str, url: str) -> None:
 async def _store(platform: Platform, shop: Shop, *, allow_private: bool) -> None:
     (record,) = shop_records([shop])
     async with transaction(platform.pool) as connection:
-        await add_shop(connection, record, define_shop(shop, allow_private=allow_private))
         jobs = {job_of(shop.slug): shop.crawl_every_seconds}
         await ensure_jobs(connection, KIND, jobs, await fetch_now(connection))
+        await add_shop(connection, record, define_shop(shop, allow_private=allow_private))
 
 
 async def _set_up(connection: Connection, settings: Settings, slug: str) -> None:
     """See to it that a shop which was never crawled has its rows; raises ShopsFileError for no such shop."""
     watched = await fetch_watched_shops(connection, settings)
     shop = get_shop(watched.shops, slug)
-    await ensure_shops(connection, shop_records([shop]))
     await ensure_jobs(connection, KIND, {job_of(slug): shop.crawl_every_seconds}, await fetch_now(connection))
+    await ensure_shops(connection, shop_records([shop]))
 
 
 async def _confirm() -> bool:

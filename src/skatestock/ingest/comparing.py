@@ -12,6 +12,7 @@ import msgspec
 from skatestock.catalog.observation_queries import ObservedListing, ObservedOffer
 from skatestock.events.model import ListingObserved, OfferObserved
 from skatestock.vocabulary.availability import Availability
+from skatestock.vocabulary.gtin import parse_gtin
 
 _WORDS = (
     *("title", "name", "brand", "colourway", "vendor", "product_type"),
@@ -96,6 +97,12 @@ def _compare_offer(stored: ObservedOffer | None, seen: OfferObserved) -> Iterato
             before=stored.compare_at_minor,
             after=compare_at_minor,
         )
+    if seen.barcode:
+        barcode = parse_gtin(seen.barcode) or seen.barcode
+        if stored.barcode != barcode:
+            yield FieldChange(
+                field="offers.barcode", offer_id=seen.offer_id, before=stored.barcode, after=barcode
+            )
     if seen.availability not in (Availability.UNKNOWN, stored.availability):
         yield _availability(seen.offer_id, stored.availability, seen.availability.value)
 

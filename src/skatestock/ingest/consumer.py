@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
+from skatestock.catalog.commands_changes import Touched, record_change
 from skatestock.catalog.commands_load import load_shop_states
 from skatestock.catalog.commands_record import PricePointMonths, record_shop_states
 from skatestock.catalog.errors import FAULTS_OF_DATA
@@ -72,12 +73,14 @@ class Tally:
         self.outcomes: Counter[str] = Counter()
         self.changes: Counter[str] = Counter()
         self.dead: Counter[str] = Counter()
+        self.touched = Touched()
 
     def add(self, other: "Tally") -> None:
         """Take over another tally."""
         self.outcomes += other.outcomes
         self.changes += other.changes
         self.dead += other.dead
+        self.touched.add(other.touched)
 
     def add_points(self, points: Sequence[PricePoint]) -> None:
         """Count the changes in new price points."""
@@ -127,6 +130,7 @@ class IngestHandler:
                 await self._apply_decoded(connection, decoded)
         finally:
             decoding.cancel()
+        await record_change(connection, self.tally.touched)
 
     async def _apply_decoded(self, connection: Connection, decoded: Decoded) -> None:
         for record, error in decoded.undecodable:
@@ -186,7 +190,9 @@ async def _apply(connection: Connection, items: Sequence[DecodedRecord]) -> Tall
             tally.outcomes[_apply_to(states, record, event)] += 1
         except RefusedEventError as error:
             await _bury(connection, record, tally, error.kind, error.text)
-    tally.add_points(await record_shop_states(connection, states.values()))
+    recorded = await record_shop_states(connection, states.values())
+    tally.add_points(recorded.points)
+    tally.touched.add(recorded.touched)
     return tally
 
 

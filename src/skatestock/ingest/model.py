@@ -160,7 +160,9 @@ def _refresh_listing(listing: ListingState, event: ListingObserved) -> None:
     _note_sighting(listing, event)
     listing.observed_at = event.observed_at
     listing.seen_at = max(listing.seen_at, event.observed_at)
-    listing.delisted_at = None
+    if listing.delisted_at is not None:
+        listing.delisted_at = None
+        listing.standing_changed = True
 
 
 def _note_sighting(listing: ListingState, event: ListingObserved) -> None:
@@ -198,6 +200,9 @@ def _refresh_words(offer: OfferState, seen: OfferObserved, position: int) -> Non
     ):
         offer.title, offer.options, offer.sku, offer.position = seen.title, seen.options, seen.sku, position
         offer.words_changed = True
+    # A crawl that was told none has not been told that there is none.
+    if seen.barcode:
+        offer.put_barcode(seen.barcode)
 
 
 def _end_missing(shop: ShopState, listing: ListingState, event: ListingObserved) -> bool:
@@ -323,7 +328,7 @@ def _see_again(listing: ListingState, event: CrawlCompleted, *, read: bool) -> N
 
 def _bring_back(listing: ListingState, event: CrawlCompleted) -> None:
     delisted_at, listing.delisted_at = listing.delisted_at, None
-    listing.touched = True
+    listing.touched = listing.standing_changed = True
     for offer in listing.offers.values():
         # a variant that was gone before its listing was stays so
         if offer.since_at == delisted_at:
@@ -335,4 +340,5 @@ def _miss(shop: ShopState, listing: ListingState, event: CrawlCompleted) -> None
     listing.touched = True
     if listing.missed >= MISSES_THAT_DELIST:
         listing.delisted_at = event.completed_at
+        listing.standing_changed = True
         _end_offers(shop, listing, listing.offers.values(), event.completed_at, event.crawl_id)

@@ -29,6 +29,8 @@ def open_offer(seen: OfferObserved, position: int, observed_at: datetime, crawl_
         seen.availability,
         observed_at,
     )
+    if seen.barcode:
+        offer.put_barcode(seen.barcode)
     if seen.price_minor == 0:
         offer.price_minor = offer.compare_at_minor = None
         offer.hold = Hold(0, compare_at_minor, observed_at, crawl_id, seen.availability)

@@ -22,6 +22,12 @@ CRAWL_LISTINGS = Counter(
     ["shop", "outcome"],
 )
 
+CRAWL_BARCODES = Counter(
+    "skatestock_crawl_barcodes",
+    "New and changed listings of shops with barcodes; the outcome is told, none, failed or left.",
+    ["shop", "outcome"],
+)
+
 CRAWLS_COMPLETED = Counter(
     "skatestock_crawls_completed",
     "Crawls that have ended; the reason is complete, or why the crawl was not.",
@@ -92,6 +98,14 @@ INGEST_PRICE_POINTS = Counter(
     "skatestock_ingest_price_points",
     "Changes that ingest has recorded in price points; one price point may carry several.",
     ["change"],
+)
+
+INDEX_PRODUCTS = Counter("skatestock_index_products", "Products that the product index has made anew.")
+
+INDEX_DELAY_SECONDS = Histogram(
+    "skatestock_index_delay_seconds",
+    "Time from the oldest change of a step to the product index that shows it, in seconds.",
+    buckets=_DELAY_SECONDS,
 )
 
 DEAD_LETTERS = Counter(
@@ -177,6 +191,36 @@ API_REQUEST_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 
+API_EVENT_STREAMS = Gauge("skatestock_api_event_streams", "Streams of events that are open.")
+
+API_EVENT_STREAMS_ENDED = Counter(
+    "skatestock_api_event_streams_ended",
+    "Streams of events that have ended; the reason is done, left, slow or failed.",
+    ["reason"],
+)
+
+EDGE_ANSWERS = Counter(
+    "skatestock_edge_answers",
+    "Requests that the edge has answered or passed on; the outcome says from where.",
+    ["outcome"],
+)
+
+EDGE_NOT_MODIFIED = Counter(
+    "skatestock_edge_not_modified", "Answers of the edge that said that nothing has changed (304)."
+)
+
+EDGE_CACHE_BYTES = Gauge("skatestock_edge_cache_bytes", "Bytes of answers that this process keeps in memory.")
+
+EDGE_CACHE_ENTRIES = Gauge("skatestock_edge_cache_entries", "Answers that this process keeps in memory.")
+
+EDGE_CACHE_EVICTIONS = Counter(
+    "skatestock_edge_cache_evictions", "Answers that left the memory to make room for others."
+)
+
+EDGE_REDIS_CALLS = Counter("skatestock_edge_redis_calls", "Commands that the edge has sent to Redis.")
+
+EDGE_REDIS_CONNECTED = Gauge("skatestock_edge_redis_connected", "1 while the edge reaches Redis, else 0.")
+
 RETRIES = Counter(
     "skatestock_retries",
     "Tries that failed for a reason that passes and are made again; the kind is the error's.",
@@ -185,6 +229,12 @@ RETRIES = Counter(
 
 RETRY_PAUSE_SECONDS = Counter(
     "skatestock_retry_pause_seconds", "Time waited before tries that are made again, in seconds.", ["part"]
+)
+
+SIGN_INS = Counter(
+    "skatestock_sign_ins",
+    "Attempts to sign in; the outcome is signed_in, refused, delayed or busy.",
+    ["outcome"],
 )
 
 EVENT_LOOP_LAG_SECONDS = Gauge(

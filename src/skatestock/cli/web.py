@@ -1,4 +1,4 @@
-"""The API as processes: granian's workers, each with the application and a pool of its own."""
+"""The web as processes: granian's workers, each with the edge, the API and connections of its own."""
 
 import asyncio
 import os
@@ -7,27 +7,28 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from types import FrameType
 
-import asyncpg
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from litestar import Litestar
 
-from skatestock import __version__
-from skatestock.api.app import create_app
 from skatestock.api.context import STALE_AFTER_SECONDS
-from skatestock.database.pool import create_pool
+from skatestock.api.events import CHANGES, Changes
+from skatestock.cli.web_app import build_web
+from skatestock.settings import Settings
 from skatestock.telemetry.event_loop import measured_event_loop
 from skatestock.telemetry.logs import get_logger
-from skatestock.telemetry.requests import App, measure_requests
+from skatestock.telemetry.requests import App
 
-_POOL_SIZE = 10
-_STATEMENT_SECONDS = 10.0
-# A request waits this long for a server that restarts; the caller is told to come back after that.
-_CONNECT_SECONDS = 2.0
 _STOP_SECONDS = 10
 _PARENT_CHECK_SECONDS = 1.0
+# Until a request's headers are there; also how long a connection may rest between two requests.
+_HEADERS_SECONDS = 15
+# What the server itself reads of headers before it refuses them; the edge refuses far less with a word.
+_HEADER_BYTES = 65_536
 
 # What granian itself says goes the way of all our logs.
 _GRANIAN_LOGS = {
@@ -39,26 +40,25 @@ _GRANIAN_LOGS = {
 _log = get_logger(__name__)
 
 
-def serve_api(
-    dsn: str,
-    host: str,
-    port: int,
+def serve_web(
+    settings: Settings,
     *,
     demo: bool,
     workers: int = 1,
     stale_after_seconds: int = STALE_AFTER_SECONDS,
     prepare: Callable[[], None] | None = None,
 ) -> None:
-    """Serve the API until SIGTERM or SIGINT; requests under way are answered first.
+    """Serve what the settings say until SIGTERM or SIGINT; requests under way are answered first.
 
-    Starts without waiting for the database. Port 0 takes any free port and logs which. `prepare` (picklable)
-    runs first in each worker: it sets up logs and metrics there. A worker that dies is replaced, and workers
-    whose parent died end. Raises SystemExit when workers cannot start.
+    The settings name the database, and the cache if there is one. Starts without waiting for either. Port 0
+    takes any free port and logs which. `prepare` (picklable) runs first in each worker: it sets up logs and
+    metrics there. A worker that dies is replaced, and workers whose parent died end. Raises SystemExit when
+    workers cannot start.
     """
-    port = port or _find_free_port(host)
+    host, port = settings.api_host, settings.api_port or _find_free_port(settings.api_host)
     load = partial(
         _load_app,
-        dsn,
+        settings,
         demo=demo,
         stale_after_seconds=stale_after_seconds,
         prepare=prepare,
@@ -70,6 +70,11 @@ def serve_api(
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,
+        # TLS and newer protocols end at the proxy before us: what is not spoken here cannot be abused
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=_HEADERS_SECONDS * 1000, max_buffer_size=_HEADER_BYTES
+        ),
         websockets=False,
         log_access=False,
         log_level=LogLevels.warning,
@@ -82,7 +87,7 @@ def serve_api(
 
 
 def _load_app(
-    dsn: str,
+    settings: Settings,
     *,
     demo: bool,
     stale_after_seconds: int,
@@ -92,23 +97,11 @@ def _load_app(
     """Build the application of one worker."""
     if prepare is not None:
         prepare()
-    app = create_app(
-        partial(_open_pool, dsn),
-        version=__version__,
+    return build_web(
+        settings,
         demo=demo,
         stale_after_seconds=stale_after_seconds,
-        lifespan=(partial(_end_with, parent), lambda _app: measured_event_loop()),
-    )
-    return measure_requests(app)
-
-
-async def _open_pool(dsn: str) -> asyncpg.Pool:
-    return await create_pool(
-        dsn,
-        application_name="skatestock api",
-        max_size=_POOL_SIZE,
-        statement_timeout_seconds=_STATEMENT_SECONDS,
-        connect_timeout_seconds=_CONNECT_SECONDS,
+        lifespan=(partial(_end_with, parent), _end_streams_first, lambda _app: measured_event_loop()),
     )
 
 
@@ -127,6 +120,22 @@ async def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:  # noqa: ASYNC110
         await asyncio.sleep(_PARENT_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+@asynccontextmanager
+async def _end_streams_first(app: Litestar) -> AsyncGenerator[None]:
+    """End the streams of events when this worker is told to stop: the server waits for every answer's end."""
+    changes: Changes = app.state[CHANGES]
+    loop = asyncio.get_running_loop()
+
+    def end_streams(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(changes.end)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The loop still hears of the signal by its own way, and the server through the loop.
+        signal.signal(number, end_streams)
+        signal.siginterrupt(number, False)
+    yield
 
 
 def _find_free_port(host: str) -> int:

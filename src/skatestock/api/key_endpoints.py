@@ -1,0 +1,223 @@
+"""The endpoints of what lets somebody in: API keys and sessions, and the log of who came in."""
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from skatestock.accounts.commands_keys import make_key, revoke_key
+from skatestock.accounts.commands_sessions import end_session
+from skatestock.accounts.model import AuditKind
+from skatestock.accounts.queries import find_audit, find_keys, find_sessions
+from skatestock.accounts.tokens import make_api_key
+from skatestock.api import account_schemas as schemas
+from skatestock.api.account_answers import to_audit, to_key, to_session
+from skatestock.api.authentication import find_origin, get_caller
+from skatestock.api.bodies import read_body
+from skatestock.api.context import Context
+from skatestock.api.errors import (
+    KeyNotFoundError,
+    LimitReachedError,
+    RoleMissingError,
+    SessionNotFoundError,
+)
+from skatestock.api.operations import READS_QUERY, Operation, reads, writes
+from skatestock.api.questions import NoQuestion, parse_question
+from skatestock.api.requests import AnyRequest
+
+
+class AuditQuestion(Struct, frozen=True, kw_only=True):
+    """Which part of the audit log."""
+
+    everyone: Annotated[
+        bool,
+        Meta(description="Of all accounts and of none, not only of yours: for admins.", examples=[False]),
+    ] = False
+    kind: Annotated[
+        AuditKind | UnsetType, Meta(description="Only what is of this kind.", examples=["signed_in"])
+    ] = UNSET
+    before: Annotated[
+        schemas.AuditId | UnsetType,
+        Meta(description="Only what stands before this place: the `next_before` of a page.", examples=[700]),
+    ] = UNSET
+    limit: Annotated[int, Meta(description="How many a page holds.", examples=[50], ge=1, le=500)] = 50
+
+
+@writes(
+    "POST",
+    "/auth/keys",
+    Operation(
+        name="make_key",
+        summary="Make an API key",
+        description="The key is shown in this answer and never again. It may do what its scopes say, and "
+        "never what is about accounts, sessions or keys.",
+        tag="Accounts",
+        body=schemas.KeyRequest,
+        answer=schemas.NewKey,
+        status=201,
+        auth="user",
+        problems=(*READS_QUERY, LimitReachedError),
+    ),
+)
+async def post_key(request: AnyRequest, context: NamedDependency[Context]) -> schemas.NewKey:
+    """Answer with a new key."""
+    parse_question(NoQuestion, request.scope["query_string"])
+    body = await read_body(request, schemas.KeyRequest)
+    key, now = make_api_key(), context.clock()
+    expires_at = None if body.expires_in_days is None else now + timedelta(days=body.expires_in_days)
+    address = find_origin(request.scope).address
+    async with context.database.connect() as connection, connection.transaction():
+        made = await make_key(
+            connection,
+            get_caller(request).account_id,
+            key,
+            body.name.strip(),
+            body.scopes,
+            expires_at,
+            now,
+            address,
+        )
+    return schemas.NewKey(key=key.text, made=to_key(made))
+
+
+@reads(
+    "/auth/keys",
+    Operation(
+        name="list_keys",
+        summary="List your API keys",
+        description="What they are called and allowed to, and when each was last used.",
+        tag="Accounts",
+        answer=schemas.KeyList,
+        auth="user",
+        problems=READS_QUERY,
+    ),
+)
+async def list_keys(request: AnyRequest, context: NamedDependency[Context]) -> schemas.KeyList:
+    """Answer with the caller's keys."""
+    parse_question(NoQuestion, request.scope["query_string"])
+    async with context.database.connect() as connection:
+        found = await find_keys(connection, get_caller(request).account_id)
+    return schemas.KeyList(items=tuple(to_key(key) for key in found))
+
+
+@writes(
+    "DELETE",
+    "/auth/keys/{key_id:str}",
+    Operation(
+        name="revoke_key",
+        summary="Revoke an API key",
+        description="It is refused from the next request on, on every process.",
+        tag="Accounts",
+        answer=None,
+        status=204,
+        auth="user",
+        problems=(*READS_QUERY, KeyNotFoundError),
+    ),
+)
+async def delete_key(request: AnyRequest, context: NamedDependency[Context], key_id: FromPath[str]) -> None:
+    """Answer with nothing."""
+    parse_question(NoQuestion, request.scope["query_string"])
+    if "\0" in key_id:
+        raise KeyNotFoundError("the account has no such API key")
+    own, address = get_caller(request).account_id, find_origin(request.scope).address
+    async with context.database.connect() as connection, connection.transaction():
+        await revoke_key(connection, own, key_id, context.clock(), address)
+
+
+@reads(
+    "/auth/sessions",
+    Operation(
+        name="list_sessions",
+        summary="List your sessions",
+        description="Where you are signed in.",
+        tag="Accounts",
+        answer=schemas.SessionList,
+        auth="user",
+        problems=READS_QUERY,
+    ),
+)
+async def list_sessions(request: AnyRequest, context: NamedDependency[Context]) -> schemas.SessionList:
+    """Answer with the caller's sessions."""
+    parse_question(NoQuestion, request.scope["query_string"])
+    caller = get_caller(request)
+    async with context.database.connect() as connection:
+        found = await find_sessions(connection, caller.account_id, context.clock())
+    return schemas.SessionList(items=tuple(to_session(session, caller.session_id) for session in found))
+
+
+@writes(
+    "DELETE",
+    "/auth/sessions/{session_id:str}",
+    Operation(
+        name="end_session",
+        summary="End one of your sessions",
+        description="Whoever uses it has to sign in again, from the next request on.",
+        tag="Accounts",
+        answer=None,
+        status=204,
+        auth="user",
+        problems=(*READS_QUERY, SessionNotFoundError),
+    ),
+)
+async def delete_session(
+    request: AnyRequest, context: NamedDependency[Context], session_id: FromPath[str]
+) -> None:
+    """Answer with nothing."""
+    parse_question(NoQuestion, request.scope["query_string"])
+    try:
+        session = UUID(session_id)
+    except ValueError:
+        raise SessionNotFoundError("the account has no such session that is still open") from None
+    own, address = get_caller(request).account_id, find_origin(request.scope).address
+    async with context.database.connect() as connection, connection.transaction():
+        await end_session(connection, own, session, context.clock(), "revoked", address)
+
+
+@reads(
+    "/auth/audit",
+    Operation(
+        name="list_audit",
+        summary="Show what happened to your account",
+        description="Sign-ins, good and bad, refresh tokens that were used twice, uses of keys, and every "
+        "change of what lets somebody in; kept for 90 days. Admins may ask for everyone's.",
+        tag="Accounts",
+        question=AuditQuestion,
+        answer=schemas.AuditList,
+        auth="user",
+        problems=(*READS_QUERY, RoleMissingError),
+    ),
+)
+async def list_audit(request: AnyRequest, context: NamedDependency[Context]) -> schemas.AuditList:
+    """Answer with one page of the log."""
+    question = parse_question(AuditQuestion, request.scope["query_string"])
+    caller = get_caller(request)
+    if question.everyone and caller.role != "admin":
+        raise RoleMissingError("only an admin may see everyone's log")
+    async with context.database.connect() as connection:
+        found = await find_audit(
+            connection,
+            account_id=None if question.everyone else caller.account_id,
+            kind=None if isinstance(question.kind, UnsetType) else question.kind,
+            before_id=None if isinstance(question.before, UnsetType) else question.before,
+            limit=question.limit + 1,
+        )
+    page = found[: question.limit]
+    return schemas.AuditList(
+        items=tuple(to_audit(entry) for entry in page),
+        next_before=page[-1].id if len(found) > len(page) else None,
+    )
+
+
+KEY_ENDPOINTS: tuple[HTTPRouteHandler, ...] = (
+    post_key,
+    list_keys,
+    delete_key,
+    list_sessions,
+    delete_session,
+    list_audit,
+)
+"""The endpoints of this file, in the order of the OpenAPI document."""

@@ -1,0 +1,62 @@
+"""What a product costs now, by its listings: the same rules as the product index's, for one product. Pure."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from skatestock.catalog.views import ListingState, OfferState, ProductSummary, ShopListings
+from skatestock.vocabulary.availability import Availability
+from skatestock.vocabulary.money import Money
+
+_RANKS = {
+    Availability.IN_STOCK: 0,
+    Availability.UNKNOWN: 1,
+    Availability.OUT_OF_STOCK: 2,
+    Availability.GONE: 3,
+}
+
+
+def summarise(product: ProductSummary, shops: tuple[ShopListings, ...]) -> ProductSummary:
+    """Complete a product with what its live listings say; where none is left, with what the delisted ones do."""
+    live = [(shop, listing) for shop in shops for listing in shop.listings if listing.delisted_at is None]
+    considered = live or [(shop, listing) for shop in shops for listing in shop.listings]
+    offers = [offer for _, listing in considered for offer in listing.offers]
+    rank = min((_RANKS[offer.availability] for offer in offers), default=3)
+    best = [offer for offer in offers if _RANKS[offer.availability] == rank and offer.price is not None]
+    cheapest = min(best, key=_order, default=None)
+    names = {shop.shop.slug: shop.shop for shop, _ in considered}
+    price = None if cheapest is None else cheapest.price
+    return msgspec.structs.replace(
+        product,
+        image_url=_find_image(listing for _, listing in considered),
+        price=price,
+        price_highest=_find_highest(best, price),
+        compare_at=None if cheapest is None else _discounted_from(cheapest),
+        availability=next(word for word, number in _RANKS.items() if number == rank),
+        changed_at=max((offer.since_at for offer in offers), default=None),
+        shops=tuple(names[slug] for slug in sorted(names)),
+        demo=any(shop.demo for shop in names.values()),
+    )
+
+
+def _order(offer: OfferState) -> tuple[str, int, int]:
+    """Order by currency and price; of equals, the highest compare-at price comes first."""
+    assert offer.price is not None
+    compare_at = -1 if offer.compare_at is None else offer.compare_at.minor
+    return offer.price.currency, offer.price.minor, -compare_at
+
+
+def _find_highest(offers: Iterable[OfferState], price: Money | None) -> Money | None:
+    prices = [offer.price for offer in offers if offer.price is not None]
+    return max((one for one in prices if price and one.currency == price.currency), default=None)
+
+
+def _discounted_from(offer: OfferState) -> Money | None:
+    if offer.price is None or offer.compare_at is None or offer.compare_at.minor <= offer.price.minor:
+        return None
+    return offer.compare_at
+
+
+def _find_image(listings: Iterable[ListingState]) -> str | None:
+    pictured = [listing for listing in listings if listing.image_url is not None]
+    return min(pictured, key=lambda listing: listing.id).image_url if pictured else None

@@ -1,0 +1,170 @@
+"""How prices and stock went by day, and what discounts look like: read from the price points themselves."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from skatestock.database.pool import Connection
+
+MOST_SERIES = 100
+"""So many series at most, those with the most offers."""
+
+# The offers asked for; $1 and $2 bound the window, $3 to $5 are slugs of shops, brands and categories.
+_OFFERS = """
+chosen AS MATERIALIZED (
+    SELECT o.id, l.currency, s.slug AS shop_key, s.name AS shop_name, b.slug AS brand_key, b.name AS brand_name,
+           g.slug AS category_key, g.name AS category_name, l.delisted_at, o.availability, o.price_minor,
+           o.compare_at_minor
+    FROM offers o JOIN listings l ON l.id = o.listing_id JOIN shops s ON s.id = l.shop_id
+    JOIN products p ON p.id = l.product_id
+    LEFT JOIN brands b ON b.id = p.brand_id LEFT JOIN categories g ON g.id = p.category_id
+    WHERE ($3::text[] IS NULL OR s.slug = ANY ($3)) AND ($4::text[] IS NULL OR b.slug = ANY ($4))
+        AND ($5::text[] IS NULL OR g.slug = ANY ($5))
+)"""
+# What was in force at a day's end is the last point until then; steps end where the next one begins.
+_TRENDS = """
+WITH {offers},
+offer AS (SELECT id, currency, {key} AS key, {name} AS name FROM chosen),
+point AS MATERIALIZED (
+    SELECT c.id, c.key, c.name, c.currency, p.observed_at, p.price_minor, p.availability, p.changes,
+           lead(p.observed_at) OVER (PARTITION BY c.id ORDER BY p.observed_at) AS ended_at
+    FROM offer c JOIN price_points p ON p.offer_id = c.id WHERE p.observed_at <= $2
+),
+day AS (
+    SELECT d::date AS day, least(d + interval '1 day', $2::timestamptz + interval '1 second') AS ends_at
+    FROM generate_series($1::timestamptz, $2::timestamptz, interval '1 day') AS d
+),
+series AS (
+    SELECT key, name, currency, count(DISTINCT id) AS offers FROM point
+    WHERE ended_at IS NULL OR ended_at > $1
+    GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 3 LIMIT {most}
+),
+stood AS (
+    SELECT p.key, p.currency, d.day, count(*) AS offers_in_stock, min(p.price_minor) AS lowest_minor,
+           percentile_disc(0.5) WITHIN GROUP (ORDER BY p.price_minor) AS median_minor
+    FROM point p JOIN day d ON p.observed_at < d.ends_at AND (p.ended_at IS NULL OR p.ended_at >= d.ends_at)
+    WHERE p.availability = 'in_stock' GROUP BY 1, 2, 3
+),
+happened AS (
+    SELECT p.key, p.currency, (p.observed_at AT TIME ZONE 'UTC')::date AS day,
+           count(*) FILTER (WHERE 'price_down' = ANY (changes)) AS price_drops,
+           count(*) FILTER (WHERE 'price_up' = ANY (changes)) AS price_rises,
+           count(*) FILTER (WHERE 'back_in_stock' = ANY (changes)) AS restocks,
+           count(*) FILTER (WHERE 'out_of_stock' = ANY (changes)) AS sold_out,
+           count(*) FILTER (WHERE 'first_seen' = ANY (changes)) AS first_seen
+    FROM point p WHERE p.observed_at >= $1 GROUP BY 1, 2, 3
+)
+SELECT s.key, s.name, s.currency, d.day, coalesce(t.offers_in_stock, 0) AS offers_in_stock, t.lowest_minor,
+       t.median_minor, coalesce(h.price_drops, 0) AS price_drops, coalesce(h.price_rises, 0) AS price_rises,
+       coalesce(h.restocks, 0) AS restocks, coalesce(h.sold_out, 0) AS sold_out,
+       coalesce(h.first_seen, 0) AS first_seen
+FROM series s CROSS JOIN day d
+LEFT JOIN stood t ON t.key IS NOT DISTINCT FROM s.key AND t.currency = s.currency AND t.day = d.day
+LEFT JOIN happened h ON h.key IS NOT DISTINCT FROM s.key AND h.currency = s.currency AND h.day = d.day
+ORDER BY s.key NULLS FIRST, s.currency, d.day"""
+_DEPTHS = """
+WITH {offers}
+SELECT CASE WHEN compare_at_minor > price_minor
+           THEN least(9, 10 * (compare_at_minor - price_minor) / compare_at_minor) END::integer AS bucket,
+       count(*) AS offers
+FROM chosen
+WHERE delisted_at IS NULL AND availability <> 'gone' AND price_minor IS NOT NULL
+    AND $1::timestamptz <= $2::timestamptz
+GROUP BY 1"""
+# A discount begins with the first point that has one after one that has none, and ends with the next that has none.
+_EPISODES = """
+WITH {offers},
+point AS (
+    SELECT p.offer_id, p.observed_at, 'price_down' = ANY (p.changes) AS dropped,
+           coalesce(p.compare_at_minor > p.price_minor, false) AND p.availability <> 'gone' AS discounted
+    FROM chosen c JOIN price_points p ON p.offer_id = c.id WHERE p.observed_at <= $2
+),
+turned AS (
+    SELECT *, lag(discounted) OVER (PARTITION BY offer_id ORDER BY observed_at) AS before FROM point
+),
+turn AS (
+    SELECT offer_id, observed_at, discounted,
+           lead(observed_at) OVER (PARTITION BY offer_id ORDER BY observed_at) AS ended_at
+    FROM turned WHERE before IS NOT NULL AND before <> discounted
+),
+begun AS (SELECT observed_at, ended_at FROM turn WHERE discounted AND observed_at >= $1)
+SELECT w AS weekday,
+       (SELECT count(*) FROM point WHERE dropped AND observed_at >= $1
+        AND extract(isodow FROM observed_at AT TIME ZONE 'UTC') = w) AS price_drops,
+       (SELECT count(*) FROM begun WHERE extract(isodow FROM observed_at AT TIME ZONE 'UTC') = w)
+           AS discounts_begun,
+       (SELECT count(ended_at) FROM begun) AS ended,
+       (SELECT percentile_disc(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (
+            ORDER BY extract(epoch FROM ended_at - observed_at)::bigint)
+        FROM begun WHERE ended_at IS NOT NULL) AS quartiles
+FROM generate_series(1, 7) AS w ORDER BY w"""
+
+
+class Chosen(NamedTuple):
+    """Which offers over which time; what is empty does not filter."""
+
+    since: datetime
+    until: datetime
+    shops: tuple[str, ...] = ()
+    brands: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    def arguments(self) -> list[Any]:
+        """Give the arguments that every statement here begins with."""
+        lists: Iterable[tuple[str, ...]] = (self.shops, self.brands, self.categories)
+        return [self.since, self.until, *(list(slugs) or None for slugs in lists)]
+
+
+class TrendDay(NamedTuple):
+    """One day of a series, with its series."""
+
+    key: str | None
+    name: str | None
+    currency: str
+    day: date
+    offers_in_stock: int
+    lowest_minor: int | None
+    median_minor: int | None
+    price_drops: int
+    price_rises: int
+    restocks: int
+    sold_out: int
+    first_seen: int
+
+
+class Discounts(NamedTuple):
+    """What discounts look like."""
+
+    offers: int
+    """Offers with a price, listed now."""
+    depths: tuple[int, ...]
+    """How many of these are discounted, by tens of percent."""
+    weekdays: tuple[tuple[int, int], ...]
+    """Price drops and discounts begun, from Monday."""
+    ended: int
+    """How many of the discounts that began in the window have ended."""
+    quartiles_seconds: tuple[int, ...]
+    """How long these lasted; empty where none ended."""
+
+
+async def find_trends(connection: Connection, chosen: Chosen, by: str | None) -> tuple[TrendDay, ...]:
+    """Read how prices and stock went, day by day and series by series."""
+    key, name = ("NULL::text", "NULL::text") if by is None else (f"{by}_key", f"{by}_name")
+    statement = _TRENDS.format(offers=_OFFERS, key=key, name=name, most=MOST_SERIES)
+    rows = await connection.fetch(statement, *chosen.arguments())
+    return tuple(TrendDay(*row) for row in rows)
+
+
+async def find_discounts(connection: Connection, chosen: Chosen) -> Discounts:
+    """Read how deep discounts are now, and when those of the window began and how long they lasted."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        depths = await connection.fetch(_DEPTHS.format(offers=_OFFERS), *chosen.arguments())
+        weekdays = await connection.fetch(_EPISODES.format(offers=_OFFERS), *chosen.arguments())
+    by_bucket = {row["bucket"]: row["offers"] for row in depths}
+    return Discounts(
+        offers=sum(by_bucket.values()),
+        depths=tuple(by_bucket.get(bucket, 0) for bucket in range(10)),
+        weekdays=tuple((row["price_drops"], row["discounts_begun"]) for row in weekdays),
+        ended=weekdays[0]["ended"],
+        quartiles_seconds=tuple(weekdays[0]["quartiles"] or ()),
+    )

@@ -1,0 +1,14 @@
+"""The product index: what lists of products are filtered and sorted by."""
+
+from skatestock.database.migrations.sql import refuse_downgrade as downgrade
+from skatestock.database.migrations.sql import run_sql_beside
+
+__all__ = ["downgrade", "upgrade"]
+
+revision = "0010"
+down_revision: str | None = "0009"
+
+
+def upgrade() -> None:
+    """Run the .sql file of the same name."""
+    run_sql_beside(__file__)

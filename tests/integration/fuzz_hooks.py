@@ -1,0 +1,141 @@
+"""What Schemathesis loads: whose credentials requests carry, and how the endless stream comes to an end.
+
+Told by the environment: FUZZ_DSN (the API's database), FUZZ_KEYS (what it signs with), FUZZ_AS (user, admin,
+key or nobody).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import asyncpg
+import schemathesis
+from schemathesis.openapi.checks import RejectedPositiveData
+from tests.integration.fuzz_scene import EMAIL, PASSWORD, now
+
+from skatestock.accounts.commands import create_account
+from skatestock.accounts.commands_keys import make_key
+from skatestock.accounts.commands_sessions import begin_session
+from skatestock.accounts.errors import EmailTakenError
+from skatestock.accounts.model import SCOPES, Origin, Role
+from skatestock.accounts.passwords import Passwords
+from skatestock.accounts.queries import find_secret
+from skatestock.accounts.signing_keys import parse_signing_keys
+from skatestock.accounts.tokens import issue_access_token, make_api_key
+
+Case = schemathesis.Case[Any]
+Header = tuple[str, str]
+_Result = TypeVar("_Result")
+
+_AS = os.environ.get("FUZZ_AS", "user")
+_ROLE: Role = "admin" if _AS == "admin" else "user"
+# Whoever does one of these can do nothing more with the same credentials: each time it is somebody new.
+_LAST_ACTS = {
+    "POST /auth/logout",
+    "DELETE /auth/me",
+    "PUT /auth/password",
+    "DELETE /auth/sessions/{session_id}",
+}
+# What a schema cannot say: that values do not fit together, or are no cursor that we gave, no page's address,
+# a password that many people have. Nothing else may refuse what a schema allows.
+_RULES_BEYOND_SCHEMAS = {
+    "GET /products": {"min_price", "sort", "cursor", "new_since"},
+    "GET /products/lookup": {"url"},
+    "POST /auth/signup": {"password"},
+    "PUT /auth/password": {"new_password"},
+    "POST /searches": {"query"},
+    "PUT /searches/{search_id}": {"query"},
+}
+_numbers = itertools.count(1)
+
+
+def _run(work: Callable[[asyncpg.Connection], Awaitable[_Result]]) -> _Result:
+    async def run() -> _Result:
+        connection = await asyncpg.connect(os.environ["FUZZ_DSN"])
+        try:
+            async with connection.transaction():
+                return await work(connection)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+@cache
+def _hash() -> str:
+    return asyncio.run(Passwords().hash(PASSWORD))
+
+
+def _sign_in(email: str) -> Header:
+    """Make an account that is signed in, and return the header that it shows."""
+    password_hash = _hash()
+
+    async def work(connection: asyncpg.Connection) -> Header:
+        try:
+            await create_account(connection, email, password_hash, _ROLE, now())
+        except EmailTakenError:
+            assert email == EMAIL
+        secret = await find_secret(connection, email)
+        assert secret is not None
+        opened = await begin_session(connection, secret, now(), Origin("127.0.0.1", "fuzz"), token_days=14)
+        assert opened is not None
+        if _AS == "key":
+            key = make_api_key()
+            await make_key(connection, opened.account_id, key, "fuzz", SCOPES, None, now(), "127.0.0.1")
+            return "X-API-Key", key.text
+        keys = parse_signing_keys(os.environ["FUZZ_KEYS"])
+        token = issue_access_token(
+            keys, opened.account_id, opened.session_id, opened.role, now=now(), life_seconds=86_400
+        )
+        return "Authorization", f"Bearer {token}"
+
+    return _run(work)
+
+
+@cache
+def _shared() -> Header:
+    return _sign_in(EMAIL)
+
+
+@schemathesis.auth(refresh_interval=None)
+class Credentials:
+    """Shows credentials where the document says that some are needed."""
+
+    def get(self, case: Case, _context: Any) -> Header | None:
+        """Choose whose: the same person's, or somebody's who is made for this one request."""
+        if _AS == "nobody" or "security" not in case.operation.definition.raw:
+            return None
+        if case.operation.label in _LAST_ACTS:
+            return _sign_in(f"fuzz-{os.getpid()}-{next(_numbers)}@example.org")
+        return _shared()
+
+    def set(self, case: Case, header: Header, _context: Any) -> None:
+        """Put them into the request."""
+        case.headers[header[0]] = header[1]
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Case, _kwargs: Any) -> None:
+    """Let a stream begin at a place that nobody knows any more, where it says so at once, and end soon."""
+    if case.operation.label == "GET /events":
+        query = dict(case.query or {})
+        named = {name.lower() for name in case.headers or {}}
+        if "last_event_id" not in query and "last-event-id" not in named:
+            query["last_event_id"] = "1-0-00000000"
+        if query.get("seconds", 1) in range(1, 3601):
+            query["seconds"] = 1
+        case.query = query
+
+
+@schemathesis.hook
+def filter_failure(_context: Any, failure: Any, case: Case, response: Any) -> bool:
+    """Accept that a rule beyond the schema refuses a request, as long as the answer names the parameter."""
+    if not isinstance(failure, RejectedPositiveData) or response.status_code != 400:
+        return True
+    named = {error["parameter"] for error in response.json().get("errors", ())}
+    return not named or not named <= _RULES_BEYOND_SCHEMAS.get(case.operation.label, set())
