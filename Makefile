@@ -12,7 +12,7 @@ DATA   ?= .skatestock
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-ci demo demo-kafka run test test-kills test-kafka-kills test-faults test-fuzz check fmt lint types contracts bench migration lock clean
+.PHONY: help setup setup-ci demo demo-kafka run test test-kills test-kafka-kills test-faults test-fuzz test-api-fuzz check fmt lint types contracts bench migration lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ test-faults: $(STAMP) ## Play every fault of a shop on every platform through th
 
 test-fuzz: $(STAMP) ## Read a million mutated pages with every parser
 	@SKATESTOCK_TEST_FUZZ=$${SKATESTOCK_TEST_FUZZ:-1000000} $(BIN)/pytest -q -n $(WORKERS) --timeout 3600 tests/unit/test_platform_fuzz.py
+
+test-api-fuzz: $(STAMP) ## Hold the API to its OpenAPI document with 2,000 examples for each operation
+	@SKATESTOCK_TEST_API_EXAMPLES=$${SKATESTOCK_TEST_API_EXAMPLES:-2000} $(BIN)/pytest -q tests/integration/test_api_schemathesis.py
 
 check: lint types contracts ## Run every static check
 

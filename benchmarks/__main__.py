@@ -20,6 +20,7 @@ BENCHMARKS: Mapping[str, str] = {
     "bloom": "errors and memory of the filter of never-seen listings, at a million of them",
     "normalisation": "brand and category as a person reads them, and the time of reading titles",
     "edge": "cached and uncached answers of the API, against bare ASGI functions, nginx and pgbench",
+    "products": "lists of products on 100,000 listings, against the bare statement and pgbench",
     "memory": "memory of each process of `skatestock up`, against the bare programs",
 }
 """Every benchmark with what it measures; each is a module of this package with options of its own."""

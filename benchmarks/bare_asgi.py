@@ -51,7 +51,7 @@ def load_app(file: Path, dsn: str | None, statement: str) -> App:
     return app
 
 
-def main(arguments: list[str]) -> None:
+def serve(arguments: list[str]) -> None:
     """Serve until a signal."""
     port, answer, *rest = arguments
     dsn, statement = (rest[0], Path(rest[1]).read_text("utf-8")) if rest else (None, "")
@@ -70,4 +70,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    serve(sys.argv[1:])

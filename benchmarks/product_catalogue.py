@@ -1,4 +1,4 @@
-"""A catalogue of many shops for benchmarks of reads: written by COPY, with the spread of values that shops show."""
+"""A catalogue of many shops for benchmarks of reads: written by COPY, its values spread as in shops."""
 
 import random
 from collections.abc import Iterator, Sequence

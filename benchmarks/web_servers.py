@@ -25,7 +25,7 @@ _NOT_OURS = frozenset({"server", "date", "connection", "transfer-encoding"})
 
 NO_LIMIT = {
     f"{PREFIX}RATE_LIMIT_ADDRESS": "60000000",
-    f"{PREFIX}RATE_LIMIT_ADDRESS_BURST": "1000000",
+    f"{PREFIX}RATE_LIMIT_ADDRESS_BURST": "60000",
 }
 
 

@@ -26,8 +26,23 @@ import pytest
 import pytest_asyncio
 import redis
 import redis.asyncio
+from _pytest.nodeid import coerce_node_id
 from tests.servers import BOTH, CACHES, PostgresServer, TestServers, chosen_servers, make_public_folder
 from tests.shared_data import get_shared_data
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Name each test's group in its id, which is what sends the group to one worker.
+
+    pytest-xdist 3.8 writes it where pytest 9.2 does not read it any more: every worker started brokers.
+    """
+    if not config.getoption("loadgroup", False):
+        return
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        if mark is not None and not item.nodeid.endswith(f"@{mark.args[0]}"):
+            item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0]}")
 
 
 @pytest.fixture(scope="session")

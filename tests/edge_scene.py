@@ -12,7 +12,7 @@ from skatestock.edge.policies import Limit, Limits
 from skatestock.edge.requests import App
 from skatestock.edge.validity import Validity
 
-MANY = Limit(6_000_000, 1_000_000)
+MANY = Limit(60_000_000, 60_000)
 GENEROUS = EdgeSettings(limits=Limits(MANY, MANY, MANY))
 SHARED_CONTROL = b"public, max-age=0, s-maxage=3, stale-while-revalidate=2"
 

@@ -12,6 +12,8 @@ import asyncpg
 from tests.account_scene import AccountScene
 from tests.e2e.processes import command_environ
 
+from skatestock.vocabulary.time import utc_now
+
 PASSWORD = "four words nobody guesses"
 EMAIL = "kareem@example.org"
 
@@ -42,6 +44,8 @@ async def test_an_account_is_made_changed_looked_at_and_deleted(
     assert made.strip() == f"Made an account for {EMAIL}, role admin."
     assert "has an account" in call(database_dsn, "create", EMAIL, code=1, typed=PASSWORD)
     scene = AccountScene(pool)
+    # the command tells the time by the database
+    scene.clock.now = utc_now()
     person = scene.person()
     assert (await person.sign_in()).json()["role"] == "admin"
     assert (await person.sign_in("a wrong password")).status_code == 401

@@ -12,14 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
 import psutil
 import pytest
 import redis.asyncio
+from tests.e2e.held_answers import HeldAnswers
 from tests.forwarding import Forwarder
 from tests.ingest_shop import SHOP, add_shop, at, ended, ingest, offer, seen
 from tests.integration.api_process import find_port, served
@@ -44,6 +46,8 @@ class Web(NamedTuple):
     cache: redis.asyncio.Redis
     way: Forwarder
     """To the cache."""
+    database: HeldAnswers
+    """The processes' way to the database."""
     product: int
     client: httpx.AsyncClient
 
@@ -96,14 +100,18 @@ class Processes(NamedTuple):
     dsn: str
     addresses: tuple[str, str]
     cache_url: str
-    way_port: int
+    cache_port: int
+    database_port: int
 
 
 @pytest.fixture(scope="module")
 def processes(database: str, test_servers: TestServers) -> Iterator[Processes]:
-    free_port = find_port()
+    cache_port, database_port = find_port(), find_port()
     cache_url = test_servers.valkey().url
-    through = f"redis://127.0.0.1:{free_port}/0"
+    through = f"redis://127.0.0.1:{cache_port}/0"
+    parts = urlsplit(database)
+    netloc = f"{parts.username}:{parts.password}@127.0.0.1:{database_port}"
+    dsn = parts._replace(netloc=netloc).geturl()
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SKATESTOCK_")},
         "SKATESTOCK_DATABASE_URL": database,
@@ -114,27 +122,33 @@ def processes(database: str, test_servers: TestServers) -> Iterator[Processes]:
         stack.callback(index.wait)
         stack.callback(index.kill)
         addresses = [
-            stack.enter_context(served(database, redis_url=through, rate_limit_address=0))[1]
-            for _ in range(2)
+            stack.enter_context(served(dsn, redis_url=through, rate_limit_address=0))[1] for _ in range(2)
         ]
-        yield Processes(database, (addresses[0], addresses[1]), cache_url, free_port)
+        yield Processes(database, (addresses[0], addresses[1]), cache_url, cache_port, database_port)
 
 
 @pytest.fixture
 async def web(processes: Processes) -> AsyncIterator[Web]:
     pool = await create_pool(processes.dsn, application_name="tests", max_size=4)
-    way = Forwarder(processes.cache_url, processes.way_port)
+    way = Forwarder(processes.cache_url, processes.cache_port)
+    database = HeldAnswers(processes.dsn, processes.database_port)
     await way.open()
+    await database.open()
     cache = redis.asyncio.Redis.from_url(processes.cache_url)
     await add_shop(pool)
     await ingest(pool, seen(0), seen(0, listing="2"), ended(0, "1", "2", until=1))
     product = await pool.fetchval("SELECT product_id FROM listings WHERE listing_id = '1'")
     first, second = processes.addresses
     async with httpx.AsyncClient(timeout=20) as client:
-        with listening(f"{first}/events") as one, listening(f"{second}/events") as two:
-            yield Web(pool, processes.addresses, (one, two), cache, way, product, client)
+        listeners = Listener(f"{first}/events"), Listener(f"{second}/events")
+        # in threads of their own: the ways to the servers are kept open by this one
+        await asyncio.gather(*(asyncio.to_thread(listener.start) for listener in listeners))
+        yield Web(pool, processes.addresses, listeners, cache, way, database, product, client)
+        for listener in listeners:
+            listener.stop()
     await cache.aclose()
     await way.cut()
+    await database.cut()
     await pool.close()
 
 
@@ -227,40 +241,42 @@ async def test_a_changed_price_is_shown_in_time_when_redis_is_away(web: Web) -> 
         assert (await web.get(address, "/health/ready")).json() == {"status": "ok"}
 
 
-@asynccontextmanager
-async def reads_held_up(web: Web) -> AsyncIterator[None]:
-    """Let reads of products begin, and not end, for as long as the context; commits go through."""
-    async with web.pool.acquire() as connection, connection.transaction():
-        await connection.execute("LOCK TABLE categories IN ACCESS EXCLUSIVE MODE")
-        yield
-
-
 async def test_an_answer_that_was_begun_before_the_commit_is_not_kept_as_fresh(web: Web) -> None:
     minute, _ = await web.change(5600)
     await warm(web, 5600, minute)
-    # what is kept is outdated by another commit, so that the next to ask reads anew
-    minute, _ = await web.change(5601)
+    # what is kept is outdated by another commit, so that the next to ask makes its process read anew
+    await web.change(5601)
     path = f"/products/{web.product}"
     async with asyncio.timeout(30):
-        async with reads_held_up(web):
-            asking = [asyncio.create_task(web.get(address, path)) for address in web.addresses]
-            while await count_waiting(web.pool) < 2:
-                assert not any(one.done() for one in asking)
-                await asyncio.sleep(0.02)
-            minute, committed_at = await web.change(5602)
+        while (await web.get(web.addresses[0], path)).json()["product"]["price"]["minor"] != 5601:
+            await asyncio.sleep(0.05)
+        await web.cache.flushall()
+        await web.change(5602)
+        await until_confirmed(web)
+        web.database.hold()
+        asking = [asyncio.create_task(web.get(address, path)) for address in web.addresses]
+        while web.database.held < 2:
+            assert not any(one.done() for one in asking)
+            await asyncio.sleep(0.02)
+        minute, committed_at = await web.change(5603)
+        # both processes hear of it, as what their followers are told is not held up
+        await asyncio.sleep(1.5)
+        web.database.release()
         for answer in await asyncio.gather(*asking):
-            # they saw the catalogue as it was when they began
-            assert answer.json()["product"]["price"]["minor"] == 5601
-    late = await measure(web, 5602, minute, committed_at)
+            # they were read when nothing else was true yet
+            assert answer.json()["product"]["price"]["minor"] == 5602
+    late = await measure(web, 5603, minute, committed_at)
     assert max(late.values()) < FRESH_SECONDS
 
 
-async def count_waiting(pool: asyncpg.Pool) -> int:
-    waiting: int = await pool.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'skatestock api'"
-        " AND wait_event_type = 'Lock'"
-    )
-    return waiting
+async def until_confirmed(web: Web) -> None:
+    """Wait until both processes have told all that was committed."""
+    price = await web.pool.fetchval("SELECT price_minor FROM offers ORDER BY since_at DESC LIMIT 1")
+    while not all(
+        listener.heard and listener.heard[-1].data["now"]["price"]["minor"] == price
+        for listener in web.listeners
+    ):
+        await asyncio.sleep(0.02)
 
 
 async def test_a_listener_loses_and_doubles_nothing_while_its_server_is_killed(
@@ -269,10 +285,14 @@ async def test_a_listener_loses_and_doubles_nothing_while_its_server_is_killed(
     await add_shop(pool)
     await ingest(pool, seen(1, offer(1000)))
     with served(database_dsn, workers=1) as (process, url), listening(f"{url}/events") as client:
+        kills = 0
         for turn in range(1, 61):
             await ingest(pool, seen(1 + turn, offer(1000 + turn)))
-            if turn % 20 == 10:
-                kill_worker(process)
+            if turn in (10, 30, 50):
+                # what was committed while nobody answered comes afterwards
+                await asyncio.to_thread(client.wait, lambda: client.connections > kills, 60)
+                kill_workers(process)
+                kills += 1
             await asyncio.sleep(0.1)
         await asyncio.to_thread(client.wait, lambda: len(client.heard) >= 60, 60)
         await asyncio.sleep(0.5)
@@ -283,8 +303,8 @@ async def test_a_listener_loses_and_doubles_nothing_while_its_server_is_killed(
     assert client.connections >= 4
 
 
-def kill_worker(process: psutil.Process) -> None:
-    """Kill the process that answers; the one that watches it starts another."""
+def kill_workers(process: psutil.Process) -> None:
+    """Kill whatever answers; the process that watches it starts another."""
     workers = [child for child in process.children() if child.net_connections(kind="tcp")]
     assert workers
     for worker in workers:

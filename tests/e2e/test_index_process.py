@@ -1,4 +1,4 @@
-"""`skatestock index` as processes: how soon a commit shows, and that another takes over from one that is killed."""
+"""`skatestock index` as processes: how soon a commit shows, and who takes over from one that is killed."""
 
 from __future__ import annotations
 

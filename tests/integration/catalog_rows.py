@@ -117,7 +117,8 @@ class Catalogue:
         return await self._insert(
             "INSERT INTO offers (listing_id, offer_id, title, options, sku, position, price_minor, "
             "compare_at_minor, availability, since_at, held_price_minor, held_at, held_crawl_id, barcode) "
-            "SELECT $1, 'O' || count(*), $2, $3::text::jsonb, 'sku', count(*), $4, $5, $6, $7, $8, $9, $10, $11 "
+            "SELECT $1, 'O' || count(*), $2, $3::text::jsonb, 'sku', count(*), $4, $5, $6, $7, $8, $9, "
+            "$10, $11 "
             "FROM offers RETURNING id",
             listing,
             title,

@@ -1,4 +1,4 @@
-"""Random small catalogues, and what lists of their products must hold: the index's rules once more, in Python."""
+"""Random small catalogues, and what lists of their products must hold: the index's rules again, in Python."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-import asyncpg
 from tests.integration.catalog_rows import NOW
 
 from skatestock.catalog.product_filter import ProductFilter, Sort
+from skatestock.database.pool import Connection
 from skatestock.vocabulary.money import discount_percent, minor_exponent
 
 SHOPS = ("labor", "nj", "premier")
@@ -150,7 +150,7 @@ def make_offer(chance: random.Random, live: bool) -> Offer:
     )
 
 
-async def write_catalogue(connection: asyncpg.Connection, products: Iterable[Product]) -> None:
+async def write_catalogue(connection: Connection, products: Iterable[Product]) -> None:
     """Write products into an empty catalogue."""
     shops = {slug: number for number, slug in enumerate(SHOPS, start=1)}
     brands = {slug: number for number, slug in enumerate(BRANDS, start=1)}
@@ -174,9 +174,7 @@ async def write_catalogue(connection: asyncpg.Connection, products: Iterable[Pro
             await write_listing(connection, product.id, listing, shops[listing.shop])
 
 
-async def write_listing(
-    connection: asyncpg.Connection, product_id: int, listing: Listing, shop_id: int
-) -> None:
+async def write_listing(connection: Connection, product_id: int, listing: Listing, shop_id: int) -> None:
     await connection.execute(
         "INSERT INTO listings (id, shop_id, listing_id, product_id, url, handle, title, name, colourway, "
         "currency, fingerprint, parser, parser_version, first_seen_at, observed_at, seen_at, delisted_at) "
@@ -200,9 +198,7 @@ async def write_listing(
 
 def rows_of(product: Product) -> list[Row]:
     return [
-        Row(product, listing, offer)
-        for listing in product.listings
-        for offer in (listing.offers or (None,))
+        Row(product, listing, offer) for listing in product.listings for offer in (listing.offers or (None,))
     ]
 
 
@@ -222,7 +218,9 @@ def write_tests(wanted: ProductFilter) -> list[Callable[[Row], bool]]:
             return True
         amount = row.amount
         lowest, highest = wanted.min_amount or 0, wanted.max_amount
-        return amount is not None and lowest <= amount * 1000 and (highest is None or amount * 1000 <= highest)
+        return (
+            amount is not None and lowest <= amount * 1000 and (highest is None or amount * 1000 <= highest)
+        )
 
     return [
         lambda row: wanted.include_delisted or row.listing.live,

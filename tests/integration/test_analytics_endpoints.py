@@ -73,7 +73,9 @@ class TestTrends:
         (series,) = (await ask(api, "/analytics/trends?days=5"))["series"]
         assert (series["key"], series["currency"]) == (None, "USD")
         days = series["days"]
-        assert [day["day"] for day in days] == [(TODAY - timedelta(days=n)).isoformat() for n in (4, 3, 2, 1, 0)]
+        assert [day["day"] for day in days] == [
+            (TODAY - timedelta(days=n)).isoformat() for n in (4, 3, 2, 1, 0)
+        ]
         stood = [
             (day["offers_in_stock"], minor(day["lowest_price"]), minor(day["median_price"])) for day in days
         ]
@@ -84,12 +86,12 @@ class TestTrends:
             (1, 7000, 7000),
             (2, 7000, 7000),
         ]
-        happened = [(day["price_drops"], day["price_rises"], day["sold_out"], day["first_seen"]) for day in days]
+        happened = [
+            (day["price_drops"], day["price_rises"], day["sold_out"], day["first_seen"]) for day in days
+        ]
         assert happened == [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
 
-    async def test_series_are_told_apart_and_filtered(
-        self, api: httpx.AsyncClient, two_decks: None
-    ) -> None:
+    async def test_series_are_told_apart_and_filtered(self, api: httpx.AsyncClient, two_decks: None) -> None:
         by_shop = await ask(api, "/analytics/trends?days=1&by=shop")
         assert [(one["key"], one["name"]) for one in by_shop["series"]] == [("labor", "Labor"), ("nj", "Nj")]
         assert [one["days"][0]["offers_in_stock"] for one in by_shop["series"]] == [1, 1]
@@ -114,7 +116,9 @@ class TestDiscounts:
         assert (found["offers"], found["discounted"]) == (4, 2)
         assert [bucket["offers"] for bucket in found["depths"]] == [0, 1, 0, 1, 0, 0, 0, 0, 0, 0]
         # NOW is a Monday: the discounts began 8 days ago, on a Sunday, and 3 days ago, on a Friday
-        begun = {day["weekday"]: day["discounts_begun"] for day in found["weekdays"] if day["discounts_begun"]}
+        begun = {
+            day["weekday"]: day["discounts_begun"] for day in found["weekdays"] if day["discounts_begun"]
+        }
         assert begun == {7: 1, 5: 1}
         assert found["durations"] == {
             "begun": 2,

@@ -12,7 +12,7 @@ from tests.integration.catalog_rows import NOW, Catalogue, days_ago
 from skatestock.catalog.commands_index import rebuild_index
 from skatestock.catalog.index_queries import find_products
 from skatestock.catalog.product_filter import ProductFilter, Sort
-from skatestock.catalog.queries import find_price_history, find_product, find_shop, find_shops, find_summaries
+from skatestock.catalog.queries import find_price_history, find_product, find_shops, find_summaries
 from skatestock.catalog.views import ProductPage, ProductSummary, discount_percent
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money

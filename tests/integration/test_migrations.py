@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -16,6 +18,7 @@ from skatestock.database import migrations
 from skatestock.database.errors import (
     DatabaseUnavailableError,
     DowngradeRefusedError,
+    ExtensionMissingError,
     MigrationBlockedError,
     UnknownRevisionError,
 )
@@ -182,3 +185,32 @@ def copy_migrations(folder: Path) -> Path:
 
 def use_migrations(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(migrations, "SCRIPT_LOCATION", str(folder))
+
+
+@pytest.mark.parametrize("owns", [True, False])
+async def test_a_databases_owner_needs_no_superuser_for_its_extension(
+    any_empty_database_dsn: str, owns: bool
+) -> None:
+    dsn = urlsplit(any_empty_database_dsn)
+    role = f"owner_{os.getpid()}_{uuid4().hex[:8]}"
+    superuser = await asyncpg.connect(any_empty_database_dsn)
+    try:
+        await superuser.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
+        await superuser.execute(f"GRANT CREATE ON SCHEMA public TO {role}")
+        if owns:
+            await superuser.execute(f"ALTER DATABASE {dsn.path[1:]} OWNER TO {role}")
+        own_dsn = f"postgresql://{role}:plain@{dsn.hostname}:{dsn.port}{dsn.path}"
+        if owns:
+            assert await migrate(own_dsn) == head_revision()
+        else:
+            with pytest.raises(ExtensionMissingError, match="CREATE EXTENSION pg_trgm"):
+                await migrate(own_dsn)
+            assert await current_revision(own_dsn) is None
+            await superuser.execute("CREATE EXTENSION pg_trgm")
+            assert await migrate(own_dsn) == head_revision()
+    finally:
+        await superuser.execute(
+            f"DROP OWNED BY {role} CASCADE; ALTER DATABASE {dsn.path[1:]} OWNER TO CURRENT_USER"
+        )
+        await superuser.execute(f"DROP ROLE {role}")
+        await superuser.close()

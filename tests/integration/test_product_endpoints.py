@@ -250,7 +250,8 @@ class TestLookup:
         for product, handle in ((wanted, "busenitz-vulc"), (other, "bus%")):
             listing = await catalogue.add_listing(product, shop)
             await pool.execute(
-                "UPDATE listings SET handle = $2, url = 'https://labor.example/products/' || $2 WHERE id = $1",
+                "UPDATE listings SET handle = $2, url = 'https://labor.example/products/' || $2 WHERE id "
+                "= $1",
                 listing,
                 handle,
             )

@@ -13,6 +13,7 @@ from openapi_spec_validator import validate
 from skatestock.api.app import EVERY_ENDPOINT
 from skatestock.api.examples import build_example
 from skatestock.api.openapi import build_document
+from skatestock.api.questions import MAX_FIELDS
 
 Json = dict[str, Any]
 
@@ -173,11 +174,23 @@ def test_a_request_is_bounded_in_everything(name: str) -> None:
         assert list(unbounded(parameter["schema"])) == [], parameter["name"]
 
 
+@every_operation
+def test_a_query_has_room_for_everything_that_may_be_asked(name: str) -> None:
+    schemas = [part["schema"] for part in OPERATIONS[name]["parameters"] if part["in"] == "query"]
+    assert sum(schema.get("maxItems", 1) for schema in schemas) <= MAX_FIELDS
+
+
 @pytest.mark.parametrize("name", sorted(bodies()))
 def test_a_body_is_bounded_in_everything_and_takes_nothing_unknown(name: str) -> None:
     assert list(unbounded(SCHEMAS[name])) == []
     if "properties" in SCHEMAS[name]:
         assert SCHEMAS[name]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name.startswith("GET ")])
+def test_what_is_asked_by_get_changes_nothing(name: str) -> None:
+    assert "requestBody" not in OPERATIONS[name]
+    assert OPERATIONS[name]["operationId"].split("_")[0] in {"get", "list", "look", "stream", "export"}
 
 
 @every_operation

@@ -13,7 +13,7 @@ from skatestock.api.app import EVERY_ENDPOINT
 from skatestock.api.documentation import build_documentation
 from skatestock.api.errors import PROBLEMS, RequestError
 from skatestock.api.openapi import build_document
-from skatestock.api.operations import OPERATION
+from skatestock.api.operations import OPERATION, Operation
 from skatestock.crawl.shops import load_shops
 
 DOCS = Path(__file__).parents[2] / "docs" / "API.md"
@@ -81,6 +81,24 @@ def test_an_example_of_a_shop_is_one_that_we_crawl() -> None:
     (parameter,) = (p for p in OPERATIONS["GET /products"]["parameters"] if p["name"] == "shop")
     assert {slug for example in parameter["schema"]["examples"] for slug in example} <= shops
     assert set(re.findall(r"[?&]shop=([a-z-]+)", DOCS.read_text())) <= shops
+
+
+def test_an_operation_that_asks_who_says_so_and_no_other() -> None:
+    """What the document says of credentials is what the endpoint's guard asks for."""
+    for endpoint in EVERY_ENDPOINT:
+        declared: Operation = endpoint.opt[OPERATION]
+        described = next(found for found in OPERATIONS.values() if found["operationId"] == declared.name)
+        assert bool(endpoint.guards) == (declared.auth is not None) == ("security" in described)
+        assert ("401" in described["responses"]) >= (declared.auth is not None)
+        assert ("requestBody" in described) == (declared.body is not None)
+        assert str(declared.status) in described["responses"]
+    secured = OPERATIONS["PUT /wishlist/{product_id}"]
+    assert secured["security"] == [{"accessToken": []}, {"apiKey": []}]
+    assert secured["x-key-scopes"] == ["wishlist"]
+    assert OPERATIONS["POST /auth/keys"]["security"] == [{"accessToken": []}]
+    assert {"accessToken", "apiKey"} == set(DOCUMENT["components"]["securitySchemes"])
+    assert secured["responses"]["401"]["headers"]["WWW-Authenticate"]
+    assert OPERATIONS["POST /auth/token"]["responses"]["429"]["headers"]["Retry-After"]
 
 
 def test_every_reference_leads_somewhere() -> None:

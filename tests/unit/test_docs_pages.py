@@ -18,6 +18,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MUL
 OTHER_VARIABLES = {
     f"{PREFIX}CONFIG",
     f"{PREFIX}TEST_REQUIRE",
+    f"{PREFIX}TEST_API_EXAMPLES",
     f"{PREFIX}TEST_POSTGRES",
     f"{PREFIX}TEST_BLOOM",
     f"{PREFIX}TEST_FUZZ",

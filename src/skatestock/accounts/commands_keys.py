@@ -6,11 +6,10 @@ from datetime import datetime, timedelta
 from skatestock.accounts.commands_audit import record_audit, record_key_use
 from skatestock.accounts.errors import KeyNotFoundError, LimitReachedError
 from skatestock.accounts.model import MAX_KEYS, ApiKey, Scope
+from skatestock.accounts.queries import hold_account
 from skatestock.accounts.tokens import NewSecret
 from skatestock.database.pool import Connection
 
-# Of two keys made at once, the second one counts the first.
-_LOCK_ACCOUNT = "SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE"
 _COUNT = """
 SELECT count(*) FROM api_keys
 WHERE account_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
@@ -38,8 +37,11 @@ async def make_key(
     now: datetime,
     address: str,
 ) -> ApiKey:
-    """Store a new API key as its hash; raises LimitReachedError."""
-    await connection.fetchval(_LOCK_ACCOUNT, account_id)
+    """Store a new API key as its hash; within a transaction.
+
+    Raises LimitReachedError and AccountNotFoundError.
+    """
+    await hold_account(connection, account_id)
     if await connection.fetchval(_COUNT, account_id, now) >= MAX_KEYS:
         raise LimitReachedError(f"an account may have {MAX_KEYS} API keys")
     ordered = tuple(dict.fromkeys(scopes))

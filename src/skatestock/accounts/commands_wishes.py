@@ -12,10 +12,9 @@ from skatestock.accounts.errors import (
     WishNotFoundError,
 )
 from skatestock.accounts.model import MAX_SEARCHES, MAX_WISHES, SavedSearch, Wish
+from skatestock.accounts.queries import hold_account
 from skatestock.database.pool import Connection
 
-# Of two entries made at once, the second one counts the first.
-_LOCK_ACCOUNT = "SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE"
 _COUNT_OTHER_WISHES = "SELECT count(*) FROM wishes WHERE account_id = $1 AND product_id <> $2"
 _PUT_WISH = """
 INSERT INTO wishes (account_id, product_id, size, target_minor, target_currency, note, added_at, changed_at)
@@ -55,9 +54,9 @@ async def put_wish(
 ) -> Wish:
     """Put a product on the wishlist, or change what is wished of it; idempotent.
 
-    Within a transaction. Raises UnknownProductError and LimitReachedError.
+    Within a transaction. Raises UnknownProductError, LimitReachedError and AccountNotFoundError.
     """
-    await connection.fetchval(_LOCK_ACCOUNT, account_id)
+    await hold_account(connection, account_id)
     if await connection.fetchval(_COUNT_OTHER_WISHES, account_id, product_id) >= MAX_WISHES:
         raise LimitReachedError(f"a wishlist may have {MAX_WISHES} products")
     values = (account_id, product_id, size, target_minor, target_currency, note, now)
@@ -77,8 +76,11 @@ async def delete_wish(connection: Connection, account_id: int, product_id: int) 
 async def save_search(
     connection: Connection, account_id: int, name: str, query: str, now: datetime
 ) -> SavedSearch:
-    """Keep a search under a name; within a transaction. Raises NameTakenError and LimitReachedError."""
-    await connection.fetchval(_LOCK_ACCOUNT, account_id)
+    """Keep a search under a name; within a transaction.
+
+    Raises NameTakenError, LimitReachedError and AccountNotFoundError.
+    """
+    await hold_account(connection, account_id)
     if await connection.fetchval(_COUNT_SEARCHES, account_id) >= MAX_SEARCHES:
         raise LimitReachedError(f"an account may have {MAX_SEARCHES} saved searches")
     try:

@@ -15,6 +15,7 @@ _FIND_ALL = f"""
 SELECT {_ACCOUNT_COLUMNS} FROM accounts WHERE id > $1 AND ($2::text IS NULL OR role = $2)
 ORDER BY id LIMIT $3
 """  # noqa: S608 - constants of ours
+_HOLD = "SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE"
 _FIND_HASH = "SELECT id, password_hash, disabled_at FROM accounts WHERE email = $1"
 
 _FIND_SESSION_CALLER = """
@@ -76,6 +77,15 @@ async def get_account(connection: Connection, account_id: int) -> Account:
     if row is None:
         raise AccountNotFoundError("the account is gone")
     return Account(*row)
+
+
+async def hold_account(connection: Connection, account_id: int) -> None:
+    """Hold an account's row until the transaction ends: of two who count what it has, one waits.
+
+    Raises AccountNotFoundError for one that was deleted since it was checked who asks.
+    """
+    if await connection.fetchval(_HOLD, account_id) is None:
+        raise AccountNotFoundError("the account is gone")
 
 
 async def find_accounts(

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
+import asyncpg
 from litestar import Response
 from litestar.types import ExceptionHandlersMap
 
@@ -53,4 +54,12 @@ def naming_field(name: str) -> Generator[None]:
         raise InvalidBodyError(f"{name} {error}", errors=[fault]) from error
 
 
-ACCOUNT_HANDLERS: ExceptionHandlersMap = {refusals.AccountsError: answer_refusal}
+def answer_orphan(request: AnyRequest, _error: asyncpg.ForeignKeyViolationError) -> Response[bytes]:
+    """Answer where something was written for an account that was deleted while it was."""
+    return answer_request_error(request, problems.InvalidTokenError("the account is gone"))
+
+
+ACCOUNT_HANDLERS: ExceptionHandlersMap = {
+    refusals.AccountsError: answer_refusal,
+    asyncpg.ForeignKeyViolationError: answer_orphan,
+}

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from skatestock.accounts.model import EMAIL_PATTERN, MAX_EMAIL_LENGTH, AuditKind, Role, Scope
 from skatestock.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
-from skatestock.api.schemas import MAX_BIGINT
+from skatestock.api.schemas import MAX_BIGINT, SOME_TEXT
 from skatestock.api.wish_schemas import ExportedWish, SavedSearch
 
 Email = Annotated[
@@ -74,7 +74,7 @@ KeyName = Annotated[
         examples=["price alarm at home"],
         min_length=1,
         max_length=80,
-        pattern=r"^[^\u0000]*[^\u0000\s][^\u0000]*$",
+        pattern=SOME_TEXT,
     ),
 ]
 BeganAt = Annotated[

@@ -13,6 +13,7 @@ from skatestock.api.context import Context
 from skatestock.api.operations import READS_DATABASE, READS_QUERY, Operation, reads
 from skatestock.api.questions import NoQuestion, parse_question
 from skatestock.api.requests import AnyRequest, mark_demo
+from skatestock.api.schemas import Price
 from skatestock.api.sharing import CATALOGUE, INDEX, share
 from skatestock.catalog.freshness import judge_freshness
 from skatestock.catalog.index_queries import find_index_lag
@@ -29,7 +30,8 @@ from skatestock.vocabulary.money import Money
         name="get_trends",
         summary="Show how prices and stock went by day",
         description="Per day: how many offers were in stock as it ended, the lowest and the median of their "
-        "prices, and what happened to offers. In one series for each currency, or told apart by shop, brand or "
+        "prices, and what happened to offers. In one series for each currency, or told apart by shop, "
+        "brand or "
         "category. Of offers as they are grouped today.",
         tag="Analytics",
         question=schemas.TrendsQuestion,
@@ -111,8 +113,9 @@ async def get_discount_patterns(
     "/analytics/metrics",
     Operation(
         name="get_metrics",
-        summary="Show what there is, how fresh it is, and what is wrong with it",
-        description="Counts of the whole catalogue, how far lists are behind it, and for each shop its freshness, "
+        summary="Show what there is, how fresh, and what is wrong with it",
+        description="Counts of the whole catalogue, how far lists are behind it, and for each shop its "
+        "freshness, "
         "its crawls of the last day and the open issues of its data.",
         tag="Analytics",
         answer=schemas.Metrics,
@@ -177,7 +180,7 @@ def _to_day(day: TrendDay) -> schemas.TrendDay:
     )
 
 
-def _to_price(minor: int | None, currency: str) -> schemas.Price | None:
+def _to_price(minor: int | None, currency: str) -> Price | None:
     return None if minor is None else to_price(Money(minor, currency))
 
 

@@ -36,7 +36,9 @@ class TrendsQuestion(Struct, frozen=True, kw_only=True):
     category: Categories = ()
     by: Annotated[
         Literal["shop", "brand", "category"] | UnsetType,
-        Meta(description="Tell these apart; without it, all is one series a currency.", examples=["category"]),
+        Meta(
+            description="Tell these apart; without it, all is one series a currency.", examples=["category"]
+        ),
     ] = UNSET
 
 
@@ -107,9 +109,7 @@ class DepthBucket(Struct, frozen=True, kw_only=True):
 class WeekdayCount(Struct, frozen=True, kw_only=True):
     """What happened on a day of the week."""
 
-    weekday: Annotated[
-        int, Meta(description="1 is Monday, 7 is Sunday, in UTC.", examples=[5], ge=1, le=7)
-    ]
+    weekday: Annotated[int, Meta(description="1 is Monday, 7 is Sunday, in UTC.", examples=[5], ge=1, le=7)]
     price_drops: Events
     discounts_begun: Annotated[
         int, Meta(description="Discounts that began then within the window.", examples=[9], ge=0)
@@ -128,7 +128,8 @@ class DiscountDurations(Struct, frozen=True, kw_only=True):
         int | None, Meta(description="Half of those that ended lasted no longer.", examples=[604800])
     ]
     upper_quartile_seconds: Annotated[
-        int | None, Meta(description="Three quarters of those that ended lasted no longer.", examples=[1209600])
+        int | None,
+        Meta(description="Three quarters of those that ended lasted no longer.", examples=[1209600]),
     ]
 
 
@@ -143,9 +144,7 @@ class DiscountPatterns(Struct, frozen=True, kw_only=True):
     discounted: Annotated[
         int, Meta(description="How many of these are below their compare-at price.", examples=[1430], ge=0)
     ]
-    depths: Annotated[
-        tuple[DepthBucket, ...], Meta(description="These by depth, in steps of ten percent.")
-    ]
+    depths: Annotated[tuple[DepthBucket, ...], Meta(description="These by depth, in steps of ten percent.")]
     weekdays: Annotated[tuple[WeekdayCount, ...], Meta(description="The days of the week, from Monday.")]
     durations: Annotated[DiscountDurations, Meta(description="How long discounts last.")]
 
@@ -172,9 +171,7 @@ class IndexState(Struct, frozen=True, kw_only=True):
     """How far the product index is behind the catalogue."""
 
     changes_behind: Annotated[int, Meta(description="Commits that it does not show yet.", examples=[0], ge=0)]
-    behind_seconds: Annotated[
-        float, Meta(description="How old the first of these is.", examples=[0.0], ge=0)
-    ]
+    behind_seconds: Annotated[float, Meta(description="How old the first of these is.", examples=[0.0], ge=0)]
     building: Annotated[bool, Meta(description="Whether it is being built anew.", examples=[False])]
 
 
@@ -193,9 +190,7 @@ class ShopMetrics(Struct, frozen=True, kw_only=True):
     ]
     crawls: Annotated[int, Meta(description="Crawls that ended in the last 24 hours.", examples=[48], ge=0)]
     complete_crawls: Annotated[int, Meta(description="Of these, complete.", examples=[47], ge=0)]
-    errors: Annotated[
-        int, Meta(description="Open issues of its data that are errors.", examples=[0], ge=0)
-    ]
+    errors: Annotated[int, Meta(description="Open issues of its data that are errors.", examples=[0], ge=0)]
     warnings: Annotated[int, Meta(description="Open issues that are warnings.", examples=[3], ge=0)]
     infos: Annotated[int, Meta(description="Open issues worth a look.", examples=[12], ge=0)]
 

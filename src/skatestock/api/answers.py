@@ -1,6 +1,7 @@
 """From what the catalogue knows to what the API answers."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from skatestock.api import schemas
@@ -149,7 +150,9 @@ def to_offer_history(offer: views.OfferHistory) -> schemas.OfferHistory:
     )
 
 
+@lru_cache(maxsize=8192)
 def _price(money: Money) -> schemas.Price:
+    """Write an amount; prices are few, and asked for again and again."""
     return schemas.Price(minor=money.minor, currency=money.currency, decimal=f"{money.to_decimal():f}")
 
 

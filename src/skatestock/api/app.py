@@ -83,7 +83,7 @@ def create_app(
     document = build_document(EVERY_ENDPOINT, version=version, demo=demo)
     handlers = [*EVERY_ENDPOINT, *build_documentation(document)]
     return Litestar(
-        route_handlers=[*handlers, *build_options(handlers)],
+        route_handlers=[*build_options(handlers), *handlers],
         dependencies={"context": Provide(lambda: context, use_cache=True, sync_to_thread=False)},
         exception_handlers={**HANDLERS, **ACCOUNT_HANDLERS},
         before_request=check_limits,

@@ -46,7 +46,7 @@ def parse_body(kind: type[_Body], body: bytes) -> _Body:
                 errors.append(_fault(name, "is missing"))
             continue
         try:
-            values[field.name] = msgspec.json.decode(given[name], type=field.type)
+            values[field.name] = _decode(given[name], field.type)
         except _UNREADABLE as error:
             errors.append(_explain(name, error))
     if errors:
@@ -55,6 +55,26 @@ def parse_body(kind: type[_Body], body: bytes) -> _Body:
             errors=errors[:20],
         )
     return kind(**values)
+
+
+def _decode(raw: msgspec.Raw, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError:
+        # JSON knows one kind of number: 90.0 is the integer 90
+        return msgspec.convert(_make_whole(msgspec.json.decode(raw)), kind)
+
+
+def _make_whole(value: Any) -> Any:
+    """Write numbers without a fraction as integers, wherever they stand."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_make_whole(part) for part in value]
+        case dict():
+            return {name: _make_whole(part) for name, part in value.items()}
+    return value
 
 
 @cache

@@ -1,7 +1,7 @@
 """Cursors: places in a list of products, written so that nobody need know how, and tied to what was asked.
 
-A cursor is no secret, and gives nobody anything that the list does not. What it was made for, and whether it was
-changed since, is told by a digest.
+A cursor is no secret, and gives nobody anything that the list does not. What it was made for, and
+whether it was changed since, is told by a digest.
 """
 
 import base64

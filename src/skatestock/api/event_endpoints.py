@@ -51,7 +51,8 @@ Receive = Callable[[], Awaitable[Any]]
         name="stream_events",
         summary="Follow what changes",
         description="Price changes, restocks, sold-out offers, new and delisted listings as they are "
-        "committed: a stream of server-sent events that goes on until you end it. Every event has an `id`; "
+        "committed: a stream of server-sent events that goes on until you end it. Each "
+        "event's name is its `kind`, and its `data` JSON. Every event has an `id`; "
         "with the last one as the header `Last-Event-ID` (a browser's EventSource sends it by itself) or as "
         "`last_event_id`, the stream goes on right after it. While nothing happens, a comment comes every 15 "
         "seconds. The event `resync` says that something in between cannot be told any more: read anew what "

@@ -1,8 +1,9 @@
 """The shapes of what the stream of events says, and how it is asked."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from skatestock.api.questions import Shops
@@ -19,6 +20,7 @@ from skatestock.api.schemas import (
     ProductId,
 )
 from skatestock.catalog.event_queries import EventKind
+from skatestock.vocabulary.availability import Availability
 
 EVENT_ID_PATTERN = "^[0-9]{1,18}-[0-9]{1,12}-[0-9a-f]{8}$"
 
@@ -170,27 +172,65 @@ class Resync(Struct, frozen=True, kw_only=True):
 
     reason: Annotated[
         Literal["too_old", "another_catalogue"],
-        Meta(description="Why.", examples=["too_old"]),
+        Meta(
+            description="`too_old`: it is not kept any more. `another_catalogue`: it was restored since.",
+            examples=["too_old"],
+        ),
     ]
 
 
-class StreamedEvent(Struct, frozen=True, kw_only=True):
-    """The stream, event by event: each has these fields, in the form of server-sent events."""
+_EVENT = Event(
+    id="812-3-9f1c2a7e",
+    kind=EventKind.PRICE_CHANGED,
+    at=datetime(2026, 3, 2, 9, tzinfo=UTC),
+    changes=("price_down",),
+    product=EventProduct(id=1, name="Busenitz Vulc II", brand=Brand(slug="adidas", name="Adidas")),
+    shop=NamedShop(slug="blacksheep", name="Black Sheep", demo=False),
+    listing=EventListing(
+        id=3,
+        url="https://shop.example/products/busenitz",
+        title="Adidas - Busenitz Vulc II (Navy/White)",
+        image_url=None,
+    ),
+    offer=EventOffer(id=7, offer_id="4401", title="9 / Navy", size="M 9"),
+    now=Terms(
+        price=Price(minor=4500, currency="USD", decimal="45.00"),
+        compare_at=Price(minor=6000, currency="USD", decimal="60.00"),
+        discount_percent=25,
+        availability=Availability.IN_STOCK,
+    ),
+    before=Terms(
+        price=Price(minor=6000, currency="USD", decimal="60.00"),
+        compare_at=None,
+        discount_percent=None,
+        availability=Availability.IN_STOCK,
+    ),
+    demo=False,
+)
 
-    id: EventIdWord
+
+class StreamedEvent(Struct, frozen=True, kw_only=True):
+    """A stream of events that goes on until you end it; each has these fields, one a line."""
+
     event: Annotated[
-        Literal["listed", "price_changed", "restocked", "sold_out", "delisted", "resync"],
-        Meta(description="The event's kind, or `resync`.", examples=["price_changed"]),
+        str, Meta(description="Its name: the kind of what happened, or `resync`.", examples=["price_changed"])
+    ]
+    id: Annotated[
+        str,
+        Meta(description="To resume after it.", examples=["812-3-9f1c2a7e"], pattern=EVENT_ID_PATTERN),
     ]
     data: Annotated[
         str,
         Meta(
-            description="JSON: an `Event`, or a `Resync` where the event is one.",
-            examples=['{"reason":"too_old"}'],
+            description="What happened, as JSON.",
+            examples=[msgspec.json.encode(_EVENT).decode()],
             extra_json_schema={
                 "contentMediaType": "application/json",
                 "contentSchema": {
-                    "anyOf": [{"$ref": "#/components/schemas/Event"}, {"$ref": "#/components/schemas/Resync"}]
+                    "anyOf": [
+                        {"$ref": "#/components/schemas/Event"},
+                        {"$ref": "#/components/schemas/Resync"},
+                    ]
                 },
             },
         ),

@@ -210,11 +210,7 @@ def _inline(schema: Any, parts: Json) -> Any:
 def _describe_answer(operation: Operation, schemas: Json, *, shared: bool) -> Json:
     if operation.answer is None:
         return _describe_empty("Done; the answer has no body.")
-    # a stream's schema is that of one event's data, so no example of it could stand here
-    is_json = operation.media_type == _JSON
-    content = (
-        _describe_content(operation.answer, schemas) if is_json else {"schema": _refer_to(operation.answer)}
-    )
+    content = _describe_content(operation.answer, schemas)
     return {
         "description": (operation.answer.__doc__ or "").strip(),
         "headers": describe_headers(shared=shared),

@@ -10,7 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 def build_options(endpoints: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     """Make the handlers of OPTIONS for the paths of endpoints.
 
-    The framework would make its own, which name the methods of one of a path's handlers only.
+    The framework would make its own, which name the methods of one of a path's handlers only: these must be
+    registered before the handlers themselves, or there are two.
     """
     methods: dict[str, set[str]] = {}
     for endpoint in endpoints:

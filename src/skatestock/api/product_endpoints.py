@@ -38,8 +38,10 @@ from skatestock.database.pool import Connection
     Operation(
         name="list_products",
         summary="List products",
-        description="The products that shops list now, searched, filtered and sorted. Values of one parameter are "
-        "alternatives; several filters hold together for one and the same offer. What is said of a product is "
+        description="The products that shops list now, searched, filtered and sorted. Values of one "
+        "parameter are "
+        "alternatives; several filters hold together for one and the same offer. What is said of a "
+        "product is "
         "about all of its shops, except for `matching_price` and `matching_in_stock`. Amounts in different "
         "currencies are compared as numbers. What a commit changes is found here about a second later.",
         tag="Products",
@@ -74,8 +76,10 @@ async def list_products(
     Operation(
         name="look_up_product",
         summary="Find a product by its page at a shop",
-        description="The product that a shop shows at an address, as `GET /products/{product_id}` answers it. `www.`, "
-        "queries, slashes at the end, and the collections or languages that shops put before a page do not matter.",
+        description="The product that a shop shows at an address, as `GET /products/{product_id}` "
+        "answers it. `www.`, "
+        "queries, slashes at the end, and the collections or languages that shops put before a page do "
+        "not matter.",
         tag="Products",
         question=LookupQuestion,
         answer=product_schemas.Product,
@@ -93,7 +97,8 @@ async def look_up_product(request: AnyRequest, context: NamedDependency[Context]
         detail = None if number is None else await find_product(connection, number)
     if detail is None:
         raise PageNotFoundError(f"no listing is known at {address.host}{address.path[:200]}")
-    # A page not known yet may be one soon, and a page may move to another product: only the index's beat tells.
+    # A page not known yet may be one soon, and a page may move to another product: only the index's beat
+    # tells.
     share(request, INDEX)
     return _answer(request, context, detail)
 
@@ -103,7 +108,8 @@ async def look_up_product(request: AnyRequest, context: NamedDependency[Context]
     Operation(
         name="get_product",
         summary="Show a product",
-        description="One product with its listings by shop and its offers by size, and how fresh all that is. "
+        description="One product with its listings by shop and its offers by size, and how fresh all "
+        "that is. "
         "Listings that a shop has no more are here too, marked with `delisted_at`.",
         tag="Products",
         answer=product_schemas.Product,

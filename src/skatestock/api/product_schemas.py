@@ -31,7 +31,8 @@ class FoundProduct(ProductItem, frozen=True, kw_only=True):
     matching_price: Annotated[
         Price | None,
         Meta(
-            description="The lowest price of the offers that match the filters: of those in stock; where none is, "
+            description="The lowest price of the offers that match the filters: of those in stock; where "
+            "none is, "
             "of those whose stock is unknown, then of those sold out. Null where they have no price."
         ),
     ]
@@ -134,7 +135,8 @@ class OfferedSize(Struct, frozen=True, kw_only=True):
     size: Annotated[
         str | None,
         Meta(
-            description="The size in one way of writing for all shops; null holds the offers whose size no rule reads.",
+            description="The size in one way of writing for all shops; null holds the offers whose size "
+            "no rule reads.",
             examples=["M 9.5"],
         ),
     ]

@@ -14,11 +14,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from skatestock.api.errors import InvalidParameterError, InvalidRequestError, UnknownParameterError
-from skatestock.api.schemas import InvalidParameter, ShopSlug
+from skatestock.api.schemas import SOME_TEXT, InvalidParameter, ShopSlug
 
-_MAX_FIELDS = 100
+MAX_FIELDS = 150
+"""How many parameters a query may have, the values of each counted: more than any question has room for."""
 _INTEGER = re.compile(r"-?[0-9]{1,30}\Z")
-_SOME_TEXT = r"^[^\u0000]*[^\u0000\s][^\u0000]*$"
 _SLUG = r"^[^\u0000]+$"
 _FLAGS = {"true": True, "false": False}
 
@@ -49,7 +49,7 @@ CategorySlug = Annotated[
 ]
 ShortText = Annotated[
     str,
-    Meta(description="A word or a few.", examples=["M 9.5"], min_length=1, max_length=60, pattern=_SOME_TEXT),
+    Meta(description="A word or a few.", examples=["M 9.5"], min_length=1, max_length=60, pattern=SOME_TEXT),
 ]
 PriceText = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,3})?$")]
 
@@ -62,9 +62,10 @@ class ProductsQuestion(Struct, frozen=True, kw_only=True):
     """Which products to list."""
 
     q: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=100, pattern=_SOME_TEXT)] | UnsetType,
+        Annotated[str, Meta(min_length=1, max_length=100, pattern=SOME_TEXT)] | UnsetType,
         Meta(
-            description="Only products with all these words, or words that begin with, hold or resemble them, in "
+            description="Only products with all these words, or words that begin with, hold or resemble "
+            "them, in "
             "name, brand, category, colour or a listing's title; without regard to case, accents and order.",
             examples=["busenitz vulc"],
         ),
@@ -105,7 +106,8 @@ class ProductsQuestion(Struct, frozen=True, kw_only=True):
     on_sale: Annotated[
         bool | UnsetType,
         Meta(
-            description="`true`: only offers below their compare-at price. `false`: only products without one "
+            description="`true`: only offers below their compare-at price. `false`: only products "
+            "without one "
             "among the offers that match otherwise.",
             examples=[True],
         ),
@@ -113,7 +115,8 @@ class ProductsQuestion(Struct, frozen=True, kw_only=True):
     in_stock: Annotated[
         bool | UnsetType,
         Meta(
-            description="`true`: only what can be bought now. `false`: only products without such an offer among "
+            description="`true`: only what can be bought now. `false`: only products without such an "
+            "offer among "
             "those that match otherwise.",
             examples=[True],
         ),
@@ -131,8 +134,10 @@ class ProductsQuestion(Struct, frozen=True, kw_only=True):
     sort: Annotated[
         Literal["relevance", "price", "-price", "discount", "newest", "-changed"] | UnsetType,
         Meta(
-            description="The order; `relevance` where there is a `q`, else `newest`, unless it is given. `price` "
-            "goes up by `matching_price` and `-price` down, `discount` begins with the deepest one of an offer "
+            description="The order; `relevance` where there is a `q`, else `newest`, unless it is given. "
+            "`price` "
+            "goes up by `matching_price` and `-price` down, `discount` begins with the deepest one of an "
+            "offer "
             "that matches, `-changed` with what changed last.",
             examples=["price"],
         ),
@@ -144,8 +149,10 @@ class ProductsQuestion(Struct, frozen=True, kw_only=True):
     cursor: Annotated[
         Annotated[str, Meta(min_length=1, max_length=200, pattern="^[A-Za-z0-9_-]+$")] | UnsetType,
         Meta(
-            description="The `next_cursor` of an answer with the same filters and order: what follows it. Better "
+            description="The `next_cursor` of an answer with the same filters and order: what follows "
+            "it. Better "
             "than `page` for reading far: nothing is skipped or repeated when products come in.",
+            examples=["AAAAAAAACowAAAAAAAABhm9nHvBq3Sw0"],
         ),
     ] = UNSET
     facets: Annotated[
@@ -174,7 +181,7 @@ class LookupQuestion(Struct, frozen=True, kw_only=True):
             examples=["https://shop.example/collections/shoes/products/busenitz?variant=1"],
             min_length=4,
             max_length=2000,
-            pattern=_SOME_TEXT,
+            pattern=r"^[^\u0000]+$",
         ),
     ]
 
@@ -264,10 +271,10 @@ def _unwrap(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
 
 def _gather(query: bytes) -> dict[str, list[str]]:
     try:
-        pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError as error:
         raise InvalidRequestError(
-            f"the query must be percent-encoded UTF-8 with at most {_MAX_FIELDS} parameters"
+            f"the query must be percent-encoded UTF-8 with at most {MAX_FIELDS} parameters"
         ) from error
     gathered: dict[str, list[str]] = {}
     for name, text in pairs:

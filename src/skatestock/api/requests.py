@@ -27,7 +27,11 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 # Answers are data: nothing in them may run or load, whatever a browser takes them for.
-_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_DATA_POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+_LINES = tuple(
+    (name.lower().encode(), value.encode())
+    for name, value in {**_HEADERS, "Content-Security-Policy": _DATA_POLICY}.items()
+)
 
 
 def find_request_id(scope: Scope) -> str:
@@ -57,15 +61,19 @@ async def check_limits(request: AnyRequest) -> None:
         raise BodyTooLargeError(f"a body may have {MAX_BODY_BYTES} bytes")
 
 
-def set_headers(message: Message, scope: Scope) -> None:
-    """Add to an answer what every answer carries."""
+async def set_headers(message: Message, scope: Scope) -> None:
+    """Add to an answer what every answer carries.
+
+    A coroutine that awaits nothing: the framework would send a plain function through a thread, twice for
+    each request.
+    """
     if message["type"] != "http.response.start":
         return
     headers = MutableScopeHeaders.from_message(message)
-    headers["X-Request-Id"] = find_request_id(scope)
-    headers.setdefault("Content-Security-Policy", _DATA_POLICY)
     set_sharing(headers, message["status"], scope)
-    for name, value in _HEADERS.items():
-        headers.setdefault(name, value)
+    # In one pass over the lines: each look-up by name would read them all anew.
+    given = {name.lower() for name, _value in headers.headers}
+    headers.headers.append((b"x-request-id", find_request_id(scope).encode()))
+    headers.headers.extend(line for line in _LINES if line[0] not in given)
     if scope["state"].get(_DEMO) or scope["litestar_app"].state.demo:
         headers["X-SkateStock-Data"] = "demo"

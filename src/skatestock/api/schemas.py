@@ -9,6 +9,11 @@ from skatestock.vocabulary.availability import Availability
 
 MAX_BIGINT = 2**63 - 1
 
+# Listed, because what `\s` means differs from one dialect of patterns to the next.
+_SPACES = r"\u0000-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+SOME_TEXT = rf"^[^\u0000]*[^{_SPACES}][^\u0000]*$"
+"""The pattern of a text with something in it besides spaces."""
+
 _MOMENT = "in UTC, whole seconds"
 
 Demo = Annotated[

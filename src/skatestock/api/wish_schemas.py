@@ -5,10 +5,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from skatestock.api.schemas import MAX_BIGINT, Price, ProductId, ProductItem
+from skatestock.api.schemas import MAX_BIGINT, SOME_TEXT, Price, ProductId, ProductItem
 from skatestock.vocabulary.money import MAX_MINOR
-
-_SOME_TEXT = r"^[^\u0000]*[^\u0000\s][^\u0000]*$"
 
 SearchId = Annotated[int, Meta(description="The saved search's id.", examples=[7], ge=1, le=MAX_BIGINT)]
 SearchName = Annotated[
@@ -18,7 +16,7 @@ SearchName = Annotated[
         examples=["vulcs in my size"],
         min_length=1,
         max_length=80,
-        pattern=_SOME_TEXT,
+        pattern=SOME_TEXT,
     ),
 ]
 SearchQuery = Annotated[
@@ -58,12 +56,12 @@ class WishRequest(Struct, frozen=True, kw_only=True):
     """What you wish of the product; all of it may be left out."""
 
     size: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOME_TEXT)] | None,
+        Annotated[str, Meta(min_length=1, max_length=40, pattern=SOME_TEXT)] | None,
         Meta(description="The size you need, as products show it.", examples=["US 9"]),
     ] = None
     target: Annotated[Target | None, Meta(description="The price at which you would buy.")] = None
     note: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=500, pattern=_SOME_TEXT)] | None,
+        Annotated[str, Meta(min_length=1, max_length=500, pattern=SOME_TEXT)] | None,
         Meta(description="A note for yourself.", examples=["for the summer"]),
     ] = None
 

@@ -1,8 +1,8 @@
 """Keeps the product index: what lists of products are searched, filtered and sorted by.
 
 The index is recomputed from the catalogue's own tables, product by product, never patched: doing a step again
-changes nothing. Whoever writes takes one lock first and reads the catalogue after that, so that of two writers the
-later one writes the later truth; leases only spare double work.
+changes nothing. Whoever writes takes one lock first and reads the catalogue after that, so that of two
+writers the later one writes the later truth; leases only spare double work.
 """
 
 from typing import NamedTuple
@@ -109,8 +109,8 @@ products_indexed AS (
     WHERE old IS DISTINCT FROM excluded
 ),
 offers_indexed AS (
-    INSERT INTO indexed_offers (product_id, shop_id, listed, brand_id, category_id, standing, amount, discount,
-        sizes, colours, first_seen_at, newest_at, changed_at)
+    INSERT INTO indexed_offers (product_id, shop_id, listed, brand_id, category_id, standing, amount,
+        discount, sizes, colours, first_seen_at, newest_at, changed_at)
     SELECT o.product_id, o.shop_id, o.listed, o.brand_id, o.category_id, o.standing, o.amount, o.discount,
            coalesce(array_agg(DISTINCT o.size) FILTER (WHERE o.size IS NOT NULL), '{}'), o.offer_colours,
            o.first_seen_at, p.newest_at, p.changed_at
@@ -144,7 +144,7 @@ WITH moved AS (
     UPDATE catalogue_clock SET indexed = $1 WHERE indexed < $1 RETURNING indexed
 )
 SELECT pg_notify('{INDEX_CHANNEL}', indexed::text) FROM moved
-"""
+"""  # noqa: S608 - a name of ours
 
 _FIND_STATE = "SELECT version, built_to, built_after FROM product_index_state"
 _BEGIN = """
@@ -153,7 +153,8 @@ UPDATE product_index_state SET built_to = 0, built_after = (SELECT position FROM
 _BUILD_TO = "UPDATE product_index_state SET built_to = $1"
 _NEXT_PRODUCTS = "SELECT id FROM products WHERE id > $1 ORDER BY id LIMIT $2"
 _SWEEP = (
-    "DELETE FROM indexed_offers i WHERE NOT EXISTS (SELECT FROM listings l WHERE l.product_id = i.product_id)",
+    "DELETE FROM indexed_offers i WHERE NOT EXISTS (SELECT FROM listings l WHERE l.product_id = "
+    "i.product_id)",
     "DELETE FROM indexed_products i "
     "WHERE NOT EXISTS (SELECT FROM listings l WHERE l.product_id = i.product_id)",
     "DELETE FROM product_summaries i "

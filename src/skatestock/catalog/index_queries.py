@@ -28,8 +28,8 @@ SELECT (SELECT count(*) FROM found) AS total, (SELECT version FROM product_index
        page.key, page.standing, p.id, p.name, p.colourway, b.slug AS brand_slug, b.name AS brand_name,
        g.slug AS category_slug, g.name AS category_name, s.image_url, s.availability, s.currency,
        s.price_minor, s.highest_minor, s.compare_at_minor, i.changed_at,
-       ARRAY(SELECT ROW(h.id, h.slug, h.name, h.demo) FROM shops h WHERE h.id = ANY (s.shop_ids) ORDER BY h.slug)
-           AS shops
+       ARRAY(SELECT ROW(h.id, h.slug, h.name, h.demo) FROM shops h WHERE h.id = ANY (s.shop_ids)
+             ORDER BY h.slug) AS shops
 FROM (SELECT) AS once
 LEFT JOIN (page JOIN products p ON p.id = page.product_id
     JOIN product_summaries s ON s.product_id = p.id

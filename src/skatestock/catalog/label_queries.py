@@ -7,13 +7,14 @@ from skatestock.catalog.product_filter import SOLD_OUT
 from skatestock.database.pool import Connection
 
 _FIND = """
-SELECT t.slug, t.name, count(p.product_id) AS products,
-       count(p.product_id) FILTER (WHERE p.standing < {sold_out}) AS in_stock,
-       count(p.product_id) FILTER (WHERE p.discount IS NOT NULL) AS on_sale,
-       (SELECT version FROM product_index_state) AS version
-FROM {table} t LEFT JOIN indexed_products p ON p.{column} = t.id AND p.listed
-GROUP BY t.id, t.slug, t.name {having}
-ORDER BY {order}"""
+SELECT counted.slug, counted.name, counted.products, counted.in_stock, counted.on_sale, state.version
+FROM product_index_state state LEFT JOIN (
+    SELECT t.id, t.slug, t.name, count(p.product_id) AS products,
+           count(p.product_id) FILTER (WHERE p.standing < {sold_out}) AS in_stock,
+           count(p.product_id) FILTER (WHERE p.discount IS NOT NULL) AS on_sale
+    FROM {table} t LEFT JOIN indexed_products p ON p.{column} = t.id AND p.listed
+    GROUP BY t.id, t.slug, t.name {having}) AS counted ON true
+ORDER BY counted.{order}"""
 
 
 class LabelCount(NamedTuple):
@@ -30,12 +31,12 @@ class LabelCount(NamedTuple):
 
 async def find_brands(connection: Connection) -> tuple[LabelCount, ...]:
     """Read every brand of which a shop lists something, by slug."""
-    return await _find(connection, "brands", "brand_id", "HAVING count(p.product_id) > 0", "t.slug")
+    return await _find(connection, "brands", "brand_id", "HAVING count(p.product_id) > 0", "slug")
 
 
 async def find_categories(connection: Connection) -> tuple[LabelCount, ...]:
     """Read every category, also those of which no shop lists anything now, in the order of the vocabulary."""
-    return await _find(connection, "categories", "category_id", "", "t.id")
+    return await _find(connection, "categories", "category_id", "", "id")
 
 
 async def _find(
@@ -43,6 +44,6 @@ async def _find(
 ) -> tuple[LabelCount, ...]:
     statement = _FIND.format(table=table, column=column, having=having, order=order, sold_out=SOLD_OUT)
     rows = await connection.fetch(statement)
-    if rows and not rows[0]["version"]:
+    if not rows or not rows[0]["version"]:
         raise IndexNotBuiltError("the counts are being made for the first time; try again soon")
-    return tuple(LabelCount(*row[:5]) for row in rows)
+    return tuple(LabelCount(*row[:5]) for row in rows if row["slug"] is not None)

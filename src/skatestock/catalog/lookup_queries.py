@@ -5,8 +5,8 @@ from urllib.parse import unquote, urlsplit
 
 from skatestock.database.pool import Connection
 
-# The listing whose page it is: by the very path, or else by the last part of it, which shops put under collections and
-# languages as they like. A live listing comes first.
+# The listing whose page it is: by the very path, or else by the last part of it, which shops put under
+# collections and languages as they like. A live listing comes first.
 _FIND_PRODUCT = r"""
 SELECT l.product_id FROM listings l JOIN shops s ON s.id = l.shop_id
 WHERE regexp_replace(lower(split_part(split_part(s.url, '//', 2), '/', 1)), '^www\.|:\d+$', '', 'g') = $1

@@ -56,7 +56,8 @@ pictured AS (
     FROM considered WHERE image_url IS NOT NULL ORDER BY product_id, id
 ),
 sold_by AS (
-    SELECT product_id, array_agg(id ORDER BY slug) AS ids, array_agg(slug ORDER BY slug) AS slugs, array_agg(name ORDER BY slug) AS names,
+    SELECT product_id, array_agg(id ORDER BY slug) AS ids, array_agg(slug ORDER BY slug) AS slugs,
+           array_agg(name ORDER BY slug) AS names,
            array_agg(demo ORDER BY slug) AS demos
     FROM (SELECT DISTINCT c.product_id, s.id, s.slug, s.name, s.demo
           FROM considered c JOIN shops s ON s.id = c.shop_id) AS named
@@ -120,8 +121,8 @@ async def find_summaries(connection: Connection, product_ids: Collection[int]) -
 
 
 _FIND_HISTORY = """
-SELECT p.id AS product_id, s.id AS shop_id, s.slug, s.name AS shop_name, s.demo, l.id AS listing_key, l.currency,
-       o.id, o.offer_id, o.title, o.options::text AS options, point.*,
+SELECT p.id AS product_id, s.id AS shop_id, s.slug, s.name AS shop_name, s.demo, l.id AS listing_key,
+       l.currency, o.id, o.offer_id, o.title, o.options::text AS options, point.*,
        seen.parser, seen.parser_version, seen.evidence
 FROM products p
 LEFT JOIN (listings l

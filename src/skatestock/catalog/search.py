@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from skatestock.database.pool import Connection
 
-# Words that hold the typed one, and those that are so like it that it may be a slip. What is less like it counts only
-# where no word begins with or holds it. Words of fewer than five letters, and numbers, are too often like others.
+# Words that hold the typed one, and those that are so like it that it may be a slip. What is less like it
+# counts only where no word begins with or holds it. Words of fewer than five letters, and numbers, are too
+# often like others.
 _FIND_WORDS = """
 SELECT typed.word,
     ARRAY(SELECT w.word FROM product_words w
@@ -17,7 +18,8 @@ SELECT typed.word,
     ARRAY(SELECT w.word FROM product_words w
           WHERE length(typed.word) >= 5 AND typed.word !~ '[0-9]' AND w.word % typed.word
               AND similarity(w.word, typed.word) >= CASE WHEN EXISTS (
-                  SELECT FROM product_words h WHERE h.word LIKE '%' || typed.word || '%') THEN 0.6 ELSE 0.4 END
+                  SELECT FROM product_words h WHERE h.word LIKE '%' || typed.word || '%')
+                  THEN 0.6 ELSE 0.4 END
           ORDER BY similarity(w.word, typed.word) DESC, w.word LIMIT $2) AS alike
 FROM unnest(split_words($1)) AS typed (word)
 """

@@ -17,7 +17,7 @@ _RANKS = {
 
 
 def summarise(product: ProductSummary, shops: tuple[ShopListings, ...]) -> ProductSummary:
-    """Complete a product with what its live listings say; where none is left, with what the delisted ones do."""
+    """Complete a product with what its live listings say, or where none is left, the delisted ones."""
     live = [(shop, listing) for shop in shops for listing in shop.listings if listing.delisted_at is None]
     considered = live or [(shop, listing) for shop in shops for listing in shop.listings]
     offers = [offer for _, listing in considered for offer in listing.offers]

@@ -12,9 +12,9 @@ MOST_SERIES = 100
 # The offers asked for; $1 and $2 bound the window, $3 to $5 are slugs of shops, brands and categories.
 _OFFERS = """
 chosen AS MATERIALIZED (
-    SELECT o.id, l.currency, s.slug AS shop_key, s.name AS shop_name, b.slug AS brand_key, b.name AS brand_name,
-           g.slug AS category_key, g.name AS category_name, l.delisted_at, o.availability, o.price_minor,
-           o.compare_at_minor
+    SELECT o.id, l.currency, s.slug AS shop_key, s.name AS shop_name, b.slug AS brand_key,
+           b.name AS brand_name, g.slug AS category_key, g.name AS category_name, l.delisted_at,
+           o.availability, o.price_minor, o.compare_at_minor
     FROM offers o JOIN listings l ON l.id = o.listing_id JOIN shops s ON s.id = l.shop_id
     JOIN products p ON p.id = l.product_id
     LEFT JOIN brands b ON b.id = p.brand_id LEFT JOIN categories g ON g.id = p.category_id
@@ -71,7 +71,8 @@ FROM chosen
 WHERE delisted_at IS NULL AND availability <> 'gone' AND price_minor IS NOT NULL
     AND $1::timestamptz <= $2::timestamptz
 GROUP BY 1"""
-# A discount begins with the first point that has one after one that has none, and ends with the next that has none.
+# A discount begins with the first point that has one after one that has none, and ends with the next that
+# has none.
 _EPISODES = """
 WITH {offers},
 point AS (

@@ -49,7 +49,7 @@ class ProductSummary(msgspec.Struct, frozen=True, kw_only=True):
     shops: tuple[ShopName, ...]
     demo: bool
     matching_price: Money | None = None
-    """In a list: the lowest price of the offers that match its filters, of those with the best availability."""
+    """In a list: the lowest price of the offers that match its filters, of the best availability."""
     matching_in_stock: bool = False
     """In a list: whether an offer that matches its filters is in stock."""
 

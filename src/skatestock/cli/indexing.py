@@ -28,7 +28,8 @@ from skatestock.telemetry.logs import get_logger
 from skatestock.telemetry.metrics import INDEX_DELAY_SECONDS, INDEX_PRODUCTS, RETRIES
 
 _KIND, _JOB = "index", "index:products"
-# A process that was killed is replaced when its lease has run out and the next one looks: within eight seconds.
+# A process that was killed is replaced when its lease has run out and the next one looks: within eight
+# seconds.
 _LEASE_SECONDS = 6.0
 _LOOK_EVERY_SECONDS = 2.0
 # Changes are announced; an announcement may be lost on its way.
@@ -45,11 +46,13 @@ async def index(
     """Keep the product index up to date with what commits change, until stopped.
 
     Lists of products are read from it. Several may run at once: one works, the others stand by and take over
-    within ten seconds of its end. An index that was never built, or another way, is built first. With --rebuild
-    lists go on reading the old index meanwhile.
+    within ten seconds of its end. An index that was never built, or another way, is built first. With
+    --rebuild lists go on reading the old index meanwhile.
     """
     settings = settings_from(data)
-    async with open_platform(settings, "index", interactive=rebuild, needs_log=False, pool_size=3) as platform:
+    async with open_platform(
+        settings, "index", interactive=rebuild, needs_log=False, pool_size=3
+    ) as platform:
         stop = stop_on_signals()
         if rebuild:
             return 0 if await _rebuild(platform.pool, stop) else INTERRUPTED

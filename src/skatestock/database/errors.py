@@ -17,6 +17,10 @@ class MigrationBlockedError(MigrationError):
     """Another session holds a lock that the migration needs, and kept it for too long."""
 
 
+class ExtensionMissingError(MigrationError):
+    """PostgreSQL lacks an extension that the schema needs, or its owner may not create it."""
+
+
 class UnknownRevisionError(MigrationError):
     """The database was migrated by a newer version of SkateStock than this one."""
 

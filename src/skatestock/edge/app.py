@@ -16,9 +16,10 @@ from skatestock.edge.entries import Entry, Variant, is_match
 from skatestock.edge.headers import (
     MOST_HEADER_BYTES,
     MOST_HEADERS,
+    Headers,
     build_request_ids,
     count_bytes,
-    read_headers,
+    join_repeated,
 )
 from skatestock.edge.limiter import ASK, Bucket, Limiter
 from skatestock.edge.measures import Measures
@@ -138,7 +139,9 @@ class Edge:
             await self._pass_life(scope, receive, send)
             return
         raw = scope["headers"]
-        headers = read_headers(raw, len(raw))
+        headers: Headers = dict(raw)
+        if len(headers) != len(raw):
+            headers = join_repeated(raw)
         now = self._now()
         request_id = self._tell_id(headers.get(b"x-request-id"))
         variant = self._find_kept(scope, headers, now)
@@ -161,7 +164,7 @@ class Edge:
                 return
         await self._serve(Request(scope, receive, send, headers, now, request_id))
 
-    def _find_kept(self, scope: Scope, headers: dict[bytes, bytes], now: float) -> Variant | None:
+    def _find_kept(self, scope: Scope, headers: Headers, now: float) -> Variant | None:
         """Return what answers the plainest of requests; every other one goes the longer way."""
         if scope["method"] != "GET" or not _PLAIN.isdisjoint(headers):
             return None

@@ -38,6 +38,9 @@ _LOOK_AGAIN_SECONDS = 0.06
 # A refusal waits for others' leases no more often than until the longest has surely ended.
 _MOST_LOOKS = 6
 _MOST_BUCKETS = 100_000
+# Whose last trip was longer ago is not busy; and who spent less of his lease is not busy enough to renew it.
+_BUSY_SECONDS = 0.2
+_BUSY_TOKENS = 32
 
 _SCRIPT = Path(__file__).with_name("limits.lua").read_bytes()
 _SCRIPT_HASH = sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
@@ -177,8 +180,7 @@ class Limiter:
         """Send what waits on a trip; `whole` sends the script itself to a Redis that does not know it."""
         now, waiting = self._now(), bucket.waiting
         bucket.waiting = []
-        # as many in advance as twice what the time since the last trip took
-        wanted = 2 * bucket.spent if waiting and now - bucket.asked_at < LEASE_SECONDS else 0
+        wanted = self._foresee(bucket, len(waiting), now)
         lease = f"{self._holder}.{next(self._leases)}".encode()
         numbers = (bucket.policy.interval_us, bucket.policy.capacity_us, len(waiting), wanted)
         given_back = (bucket.lease_name, b"%d" % bucket.lease)
@@ -192,6 +194,15 @@ class Limiter:
         else:
             answer.add_done_callback(partial(self._take_answer, bucket, waiting, lease, now))
         return answer
+
+    def _foresee(self, bucket: Bucket, waiting: int, now: float) -> int:
+        """Tell how many tokens to ask for in advance: by what the time since the last trip took."""
+        if now - bucket.asked_at > _BUSY_SECONDS:
+            return 0
+        if waiting:
+            return 2 * bucket.spent
+        # the lease has ended while nobody waits: only who was really busy is given another
+        return bucket.spent + bucket.spent // 4 if bucket.spent >= _BUSY_TOKENS else 0
 
     def _call(self, *words: bytes) -> Answer | None:
         if self._pipe is None:
@@ -235,7 +246,14 @@ class Limiter:
         if refused:
             bucket.refused_until = bucket.retry_at = next_at
             _grant(refused, 0, 0, final=True)
-        if bucket.waiting:
+        # those that came during the trip are served from what it brought
+        waiting = [waiter for waiter in bucket.waiting if not waiter.done()]
+        rest = _grant(waiting, bucket.lease, bucket.left)
+        served = len(waiting) - len(rest)
+        bucket.lease -= served
+        bucket.spent += served
+        bucket.waiting = rest
+        if rest:
             self._ask(bucket)
 
     def _hold(self, bucket: Bucket, lease: bytes, tokens: int, sent_at: float) -> None:
@@ -247,7 +265,7 @@ class Limiter:
 
     def _give_back(self, bucket: Bucket, lease: bytes) -> None:
         if bucket.lease_name == lease and bucket.lease > 0 and not bucket.asking:
-            self._ask(bucket)
+            self._ask(bucket)  # which also renews the lease of a busy client
 
     def _go_on_here(self, bucket: Bucket, waiting: list[Waiter]) -> None:
         """Serve those that wait from this process's own bucket."""

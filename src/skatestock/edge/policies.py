@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 _MINUTE_US = 60_000_000
 # Prepared once each; beyond that they are written as they come.
-_MOST_PREPARED = 4096
+_MOST_PREPARED = 65_536
 
 HeaderLine = tuple[bytes, bytes]
 

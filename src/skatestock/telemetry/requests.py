@@ -16,6 +16,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _OTHER = "other"
 # What an application answers that breaks before it has begun an answer.
 _BROKEN = 500
+_STREAM = b"text/event-stream"
 
 
 def measure_requests(app: App) -> App:
@@ -25,12 +26,15 @@ def measure_requests(app: App) -> App:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        began, status = perf_counter(), _BROKEN
+        began, status, ended = perf_counter(), _BROKEN, 0.0
 
         async def sending(message: Any) -> None:
-            nonlocal status
+            nonlocal status, ended
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if _is_stream(message):
+                    # it goes on for as long as the client likes
+                    ended = perf_counter()
             await send(message)
 
         try:
@@ -40,6 +44,11 @@ def measure_requests(app: App) -> App:
             endpoint = scope.get("path_template") or _OTHER
             method = scope["method"] if scope["method"] in _METHODS else _OTHER
             API_REQUESTS.labels(endpoint=endpoint, method=method, status=str(status)).inc()
-            API_REQUEST_SECONDS.labels(endpoint=endpoint).observe(perf_counter() - began)
+            API_REQUEST_SECONDS.labels(endpoint=endpoint).observe((ended or perf_counter()) - began)
 
     return measured
+
+
+def _is_stream(message: Any) -> bool:
+    headers = message.get("headers", ())
+    return any(name == b"content-type" and value.startswith(_STREAM) for name, value in headers)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from skatestock.database.errors import MigrationBlockedError, UnknownRevisionError
+from skatestock.database.errors import ExtensionMissingError, MigrationBlockedError, UnknownRevisionError
 from skatestock.database.pool import connect
 from skatestock.telemetry.logs import get_logger
 
@@ -29,6 +29,12 @@ SCRIPT_LOCATION = "skatestock.database:migrations"
 
 _APPLICATION_NAME = "skatestock migrate"
 _ATTEMPTS = 5
+# What PostgreSQL says to CREATE EXTENSION: not installed (in words of its age), or not allowed.
+_NO_EXTENSION = (
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.UndefinedFileError,
+)
 
 _log = get_logger(__name__)
 
@@ -40,8 +46,8 @@ async def migrate(
 
     Waits `lock_timeout_seconds` for any lock, and tries five times, so that a queue of readers behind the
     migration never grows long. Raises MigrationBlockedError when a lock was not to be had,
-    UnknownRevisionError when the database is newer than this code, DatabaseUnavailableError when there is no
-    server.
+    ExtensionMissingError when PostgreSQL lacks one, UnknownRevisionError when the database is newer than this
+    code, DatabaseUnavailableError when there is no server.
     """
     newest = head_revision()
     for attempt in range(1, _ATTEMPTS + 1):
@@ -50,6 +56,15 @@ async def migrate(
         except asyncpg.LockNotAvailableError:
             _log.warning("migration_waits_for_lock", attempt=attempt, of=_ATTEMPTS)
             await asyncio.sleep(min(0.2 * attempt, lock_timeout_seconds))
+        except _NO_EXTENSION as error:
+            if "extension" not in str(error):
+                raise
+            raise ExtensionMissingError(
+                f"the extension pg_trgm is needed and could not be created ({error}). Where it is not "
+                "installed, install PostgreSQL's contrib modules (Debian: postgresql-contrib); where this "
+                "user may not, let the database's owner or a superuser run `CREATE EXTENSION pg_trgm` in it. "
+                "Then migrate again"
+            ) from error
         else:
             return newest
     raise MigrationBlockedError(
