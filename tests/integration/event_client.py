@@ -86,6 +86,10 @@ class Listener:
             assert time.monotonic() < give_up_at, f"not heard in time; so far {self.heard[-3:]}"
             time.sleep(0.02)
 
+    def wait_until_connected(self, times: int) -> None:
+        """Wait until it has been answered so many times."""
+        self.wait(lambda: self.connections >= times, 60)
+
 
 @contextmanager
 def listening(url: str) -> Iterator[Listener]:

@@ -50,7 +50,7 @@ enabled = {coverage}
 enabled = {stateful}
 """
 
-who = pytest.mark.parametrize("who", ["user", "key", "admin", *(["nobody"] if THOROUGH else [])])
+who = pytest.mark.parametrize("who", ["user", "key", *(["admin", "nobody"] if THOROUGH else [])])
 
 
 class Fuzzed(NamedTuple):

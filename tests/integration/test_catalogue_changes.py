@@ -274,8 +274,8 @@ async def test_a_shop_that_is_added_renamed_or_put_to_rest_is_told(shop: asyncpg
     added, renamed, disabled, enabled = await changes(shop, before)
     other_id = await shop.fetchval("SELECT id FROM shops WHERE slug = 'other'")
     assert added.shop_ids == disabled.shop_ids == enabled.shop_ids == (other_id,)
-    assert renamed.everything
-    assert not any(change.everything for change in (added, disabled, enabled))
+    assert renamed.shop_ids == ((await shop.fetchval("SELECT id FROM shops WHERE slug = $1", SHOP)),)
+    assert not any(change.everything for change in (added, renamed, disabled, enabled))
 
 
 async def test_nothing_touched_takes_no_position(pool: asyncpg.Pool) -> None:

@@ -28,6 +28,8 @@ from skatestock.catalog.product_filter import ProductFilter
 from skatestock.database.pool import Connection
 
 TABLES = ("indexed_products", "indexed_offers", "product_summaries", "product_words")
+COUNTS = "SELECT t::text FROM facet_counts t WHERE products <> 0 OR in_stock <> 0 ORDER BY 1"
+"""Counts that fell to nothing are swept by a build only."""
 
 
 async def read_index(connection: Connection) -> dict[str, list[str]]:
@@ -35,7 +37,7 @@ async def read_index(connection: Connection) -> dict[str, list[str]]:
     return {
         table: [row[0] for row in await connection.fetch(f"SELECT t::text FROM {table} t ORDER BY 1")]
         for table in TABLES
-    }
+    } | {"facet_counts": [row[0] for row in await connection.fetch(COUNTS)]}
 
 
 async def find_ids(connection: Connection, **wanted: Any) -> list[int]:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.ingest_shop import SHOP, add_shop, ingest, offer, seen
 
+from skatestock.catalog.change_queries import CatalogueChange, find_changes
 from skatestock.catalog.commands_rules import apply_rules, compare_rules
 from skatestock.catalog.rules_diff import RulesDiff, ShopWays, count_changes
 from skatestock.catalog.rules_queries import RulesReport, find_unknown_words
@@ -167,6 +168,38 @@ async def test_changed_rules_are_compared_first_and_then_applied_once(shop: Pool
     assert set((await read_sizes(shop)).values()) == {"M 9"}
     again = await apply_rules(shop, rules, WAYS)
     assert (again.listings, again.changed, again.unmarked, again.changes) == (3, 0, 0, ())
+
+
+async def change_a_brands_name(pool: Pool) -> tuple[CatalogueChange, set[int]]:
+    """Apply rules that rename a brand of two products; returns what was told last, and their ids."""
+    await add_shop(pool, "nj")
+    words: dict[str, Any] = {"title": "Odd", "name": "Odd", "brand": "ODD INC"}
+    await ingest(pool, seen(0, **words), seen(0, listing="2", title="Deck", name="Deck", brand="Baker"))
+    other = await pool.fetchval(
+        "INSERT INTO products (name, brand_id, created_at) SELECT 'Old', id, now() FROM brands "
+        "WHERE slug = 'odd-inc' RETURNING id"
+    )
+    before = await pool.fetchval("SELECT position FROM catalogue_clock")
+    normaliser = changed_rules(**{"Odd Inc": {}})
+    await apply_rules(pool, normaliser, WAYS)
+    named = await pool.fetchval("SELECT name FROM brands WHERE slug = 'odd-inc'")
+    assert named == "Odd Inc"
+    async with pool.acquire() as connection:
+        change, *_ = await find_changes(connection, before, 10)
+    seen_id = await pool.fetchval("SELECT product_id FROM listings WHERE listing_id = '1'")
+    return change, {other, seen_id}
+
+
+async def test_a_brand_that_is_renamed_tells_its_products_and_no_others(shop: Pool) -> None:
+    change, products = await change_a_brands_name(shop)
+    assert not change.everything
+    assert set(change.product_ids) == products
+
+
+async def test_too_many_products_to_tell_are_everything(shop: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skatestock.catalog.commands_rules._MOST_TOLD", 2)
+    change, _ = await change_a_brands_name(shop)
+    assert change.everything
 
 
 async def test_rows_from_before_the_rules_are_read_and_marked(shop: Pool) -> None:

@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from msgspec import UNSET
 
+from skatestock.api.authentication import find_origin
 from skatestock.api.context import Context
 from skatestock.api.errors import (
     InvalidParameterError,
@@ -100,12 +101,11 @@ def _find_last_event(request: AnyRequest, question: EventsQuestion) -> EventId |
 
 
 def _name_client(request: AnyRequest) -> str:
-    """Tell who asks, as far as it is known: what the edge found out, or the address of the connection."""
+    """Tell who asks, as far as it is known: what the edge found out, or the address."""
     client = request.scope["state"].get("client")
     if client is not None:
         return f"{client.kind}:{client.id}"
-    peer = request.scope.get("client")
-    return "" if peer is None else str(peer[0])
+    return f"address:{find_origin(request.scope).address}"
 
 
 async def _answer_head(scope: Any, receive: Receive, send: Send) -> None:

@@ -58,6 +58,7 @@ _ANYWHERE: tuple[type[RequestError], ...] = (
     InternalError,
     RequestTimeoutError,
 )
+_MOMENTS = frozenset({"at", "since", "until"})
 _JSON = "application/json"
 _UNCHANGED = "The answer that `If-None-Match` names is still the right one."
 _PATH_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -266,7 +267,18 @@ def _describe_schemas(operations: list[Operation]) -> Json:
         if body is not None:
             # as bodies are read: a field that we do not know is an error
             schemas[body.__name__]["additionalProperties"] = False
+    for schema in schemas.values():
+        _mark_moments(schema)
     return dict(sorted(schemas.items()))
+
+
+def _mark_moments(schema: Json) -> None:
+    """Say of moments that they are: the library does so only where it would check for a distance from UTC."""
+    for name, described in schema.get("properties", {}).items():
+        if name.endswith("_at") or name in _MOMENTS:
+            for part in (described, *described.get("anyOf", ())):
+                if part.get("type") == "string":
+                    part["format"] = "date-time"
 
 
 def _refer_to(kind: type[msgspec.Struct]) -> Json:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from skatestock.catalog.commands_changes import Touched, record_change, record_everything_changed
+from skatestock.catalog.commands_changes import Touched, record_change
 from skatestock.catalog.model import ShopRecord
 from skatestock.database.pool import Connection
 
@@ -19,7 +19,7 @@ WHERE (shops.name, shops.city, shops.region, shops.url, shops.currency, shops.pl
     IS DISTINCT FROM
     (EXCLUDED.name, EXCLUDED.city, EXCLUDED.region, EXCLUDED.url, EXCLUDED.currency, EXCLUDED.platform,
      EXCLUDED.demo, EXCLUDED.crawl_every_seconds, true)
-RETURNING id, xmax = 0 AS added
+RETURNING id
 """
 
 _DISABLE_OTHERS = """
@@ -48,11 +48,8 @@ async def ensure_shops(
     async with connection.transaction():
         changed = await connection.fetch(_UPSERT_SHOPS, *columns)
         disabled = await connection.fetch(_DISABLE_OTHERS, columns[0]) if disable_others else []
-        if all(row["added"] for row in changed):
-            await record_change(connection, Touched(shop_ids=[row["id"] for row in (*changed, *disabled)]))
-        else:
-            # a shop's name or currency stands on every page of its products
-            await record_everything_changed(connection)
+        # What a shop is called is read beside the index, and each page says which shops it shows.
+        await record_change(connection, Touched(shop_ids=[row["id"] for row in (*changed, *disabled)]))
 
 
 async def ensure_brands(connection: Connection, names_by_slug: Mapping[str, str]) -> dict[str, int]:

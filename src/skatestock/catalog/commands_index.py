@@ -10,6 +10,7 @@ from typing import NamedTuple
 import asyncpg
 
 from skatestock.catalog.commands_changes import INDEX_CHANNEL
+from skatestock.catalog.product_filter import SOLD_OUT
 from skatestock.database.pool import Connection
 from skatestock.vocabulary.rules.loading import current_rules
 
@@ -24,8 +25,27 @@ _INDEX_LOCK = 7_305_814_936_202
 # A plan for ten products is a bad one for two thousand: each run is planned for what it is given.
 _LOCK = "SELECT pg_advisory_xact_lock($1), set_config('plan_cache_mode', 'force_custom_plan', true)"
 
+# What rows of `shown` say to facets: each value of each product once.
+_COUNTED = f"""
+told AS (
+    SELECT sign, product_id, coalesce(category_id, 0)::smallint AS category_id, facet, value,
+           bool_or(standing < {SOLD_OUT})::integer AS in_stock
+    FROM shown CROSS JOIN LATERAL (
+        VALUES ('shop', shop_id::text), ('brand', brand_id::text), ('category', category_id::text)
+        UNION ALL SELECT 'size', unnest(sizes) UNION ALL SELECT 'colour', unnest(colours)
+    ) AS said (facet, value)
+    WHERE value IS NOT NULL GROUP BY sign, product_id, shown.category_id, facet, value
+),
+counted AS (
+    INSERT INTO facet_counts AS old (category_id, facet, value, products, in_stock)
+    SELECT category_id, facet, value, sum(sign), sum(sign * in_stock) FROM told GROUP BY 1, 2, 3
+    HAVING sum(sign) <> 0 OR sum(sign * in_stock) <> 0
+    ON CONFLICT (facet, category_id, value) DO UPDATE
+    SET products = old.products + excluded.products, in_stock = old.in_stock + excluded.in_stock
+)"""  # noqa: S608 - a number of ours
+
 # One statement, so that every row is of one moment; $1 are product ids, $2 the words that name colours.
-_INDEX = """
+_INDEX = f"""
 WITH touched AS (SELECT DISTINCT unnest($1::bigint[]) AS product_id),
 listing AS MATERIALIZED (
     SELECT l.id, l.product_id, l.shop_id, l.currency, l.first_seen_at, l.image_url, l.title, l.brand,
@@ -58,7 +78,8 @@ considered AS (SELECT * FROM offer WHERE listed OR NOT product_listed),
 product AS MATERIALIZED (
     SELECT product_id, bool_or(listed) AS listed, min(brand_id) AS brand_id, min(category_id) AS category_id,
            min(standing) AS standing, max(discount) AS discount, max(first_seen_at) AS newest_at,
-           max(since_at) AS changed_at, array_agg(DISTINCT shop_id) AS shop_ids,
+           max(since_at) AS changed_at, min(amount) AS lowest_amount, max(amount) AS highest_amount,
+           array_agg(DISTINCT shop_id) AS shop_ids,
            (array_agg(image_url ORDER BY id) FILTER (WHERE image_url IS NOT NULL))[1] AS image_url
     FROM considered GROUP BY product_id
 ),
@@ -98,26 +119,39 @@ without_summaries AS (
     WHERE i.product_id = t.product_id AND NOT EXISTS (SELECT FROM product p WHERE p.product_id = t.product_id)
 ),
 -- no key stands between what goes and what comes: the same statement may do both
-without_offers AS (DELETE FROM indexed_offers WHERE product_id = ANY ($1::bigint[])),
+without_offers AS (
+    DELETE FROM indexed_offers WHERE product_id = ANY ($1::bigint[])
+    RETURNING product_id, listed, shop_id, brand_id, category_id, standing, sizes, colours
+),
 products_indexed AS (
     INSERT INTO indexed_products AS old (product_id, listed, brand_id, category_id, standing, discount,
-        newest_at, changed_at)
-    SELECT product_id, listed, brand_id, category_id, standing, discount, newest_at, changed_at FROM product
+        newest_at, changed_at, lowest_amount, highest_amount)
+    SELECT product_id, listed, brand_id, category_id, standing, discount, newest_at, changed_at,
+        lowest_amount, highest_amount FROM product
     ON CONFLICT (product_id) DO UPDATE SET listed = excluded.listed, brand_id = excluded.brand_id,
         category_id = excluded.category_id, standing = excluded.standing, discount = excluded.discount,
-        newest_at = excluded.newest_at, changed_at = excluded.changed_at
+        newest_at = excluded.newest_at, changed_at = excluded.changed_at,
+        lowest_amount = excluded.lowest_amount, highest_amount = excluded.highest_amount
     WHERE old IS DISTINCT FROM excluded
 ),
 offers_indexed AS (
     INSERT INTO indexed_offers (product_id, shop_id, listed, brand_id, category_id, standing, amount,
         discount, sizes, colours, first_seen_at, newest_at, changed_at)
     SELECT o.product_id, o.shop_id, o.listed, o.brand_id, o.category_id, o.standing, o.amount, o.discount,
-           coalesce(array_agg(DISTINCT o.size) FILTER (WHERE o.size IS NOT NULL), '{}'), o.offer_colours,
+           coalesce(array_agg(DISTINCT o.size) FILTER (WHERE o.size IS NOT NULL), '{{}}'), o.offer_colours,
            o.first_seen_at, p.newest_at, p.changed_at
     FROM offer o JOIN product p USING (product_id)
     GROUP BY o.id, o.product_id, o.shop_id, o.listed, o.brand_id, o.category_id, o.standing, o.amount,
         o.discount, o.offer_colours, o.first_seen_at, p.newest_at, p.changed_at
 ),
+shown AS (
+    SELECT -1 AS sign, product_id, shop_id, brand_id, category_id, standing, sizes, colours
+    FROM without_offers WHERE listed
+    UNION ALL
+    SELECT 1, product_id, shop_id, brand_id, category_id, standing, ARRAY[size], offer_colours
+    FROM offer WHERE listed
+),
+{_COUNTED},
 words_indexed AS (
     INSERT INTO product_words (word) SELECT DISTINCT word FROM worded ON CONFLICT DO NOTHING
 )
@@ -130,7 +164,7 @@ ON CONFLICT (product_id) DO UPDATE SET image_url = excluded.image_url, availabil
     currency = excluded.currency, price_minor = excluded.price_minor, highest_minor = excluded.highest_minor,
     compare_at_minor = excluded.compare_at_minor, shop_ids = excluded.shop_ids, search = excluded.search
 WHERE old IS DISTINCT FROM excluded
-"""
+"""  # noqa: S608 - names of ours
 
 _FIND_CHANGES = """
 SELECT position, changed_at, everything, product_ids FROM catalogue_changes
@@ -161,6 +195,9 @@ _SWEEP = (
     "WHERE NOT EXISTS (SELECT FROM listings l WHERE l.product_id = i.product_id)",
     "DELETE FROM product_words w WHERE NOT EXISTS ("
     "SELECT FROM product_summaries s WHERE s.search @@ format('''%s''', w.word)::tsquery)",
+    "DELETE FROM facet_counts",
+    # counted anew, so that a build mends whatever they were
+    f"WITH shown AS (SELECT 1 AS sign, i.* FROM indexed_offers i WHERE listed), {_COUNTED} SELECT",  # noqa: S608
 )
 _FINISH = "UPDATE product_index_state SET version = $1, built_to = NULL, built_after = NULL"
 

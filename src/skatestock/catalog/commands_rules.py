@@ -21,6 +21,8 @@ from skatestock.database.transactions import retry_transient, transaction
 from skatestock.vocabulary.normaliser import Normaliser
 
 _AT_ONCE = 500
+# From so many products on, to build the whole index anew is the smaller work.
+_MOST_TOLD = 20_000
 
 _SHOPS = "SELECT id, slug FROM shops ORDER BY id"
 # The lock that ingest takes too: the shop's listings stand still while some are read and written.
@@ -73,6 +75,7 @@ UPDATE brands SET name = new.name FROM unnest($1::text[], $2::text[]) AS new (sl
 WHERE brands.slug = new.slug AND brands.name <> new.name
 RETURNING brands.id
 """
+_OF_BRANDS = "SELECT id FROM products WHERE brand_id = ANY ($1::int[]) LIMIT $2"
 
 
 async def compare_rules(pool: Pool, normaliser: Normaliser, ways: Mapping[str, ShopWays]) -> RulesDiff:
@@ -111,13 +114,17 @@ async def _apply_page(
         listings = await _fetch_listings(connection, shop_id, after_id)
         read = [reread_listing(stored, normaliser, ways) for stored in listings]
         changed = [reread for reread in read if reread.is_new(normaliser.version)]
-        if await _write(connection, changed, normaliser):
-            # other shops' products show the brand's name too
-            await record_everything_changed(connection)
+        renamed = await _write(connection, changed, normaliser)
+        shown = {
+            reread.stored.product_id for reread in changed if reread.is_reworded() or reread.changes()
+        }
+        # products of other shops show the brand's name too
+        if renamed:
+            shown |= {row[0] for row in await connection.fetch(_OF_BRANDS, renamed, _MOST_TOLD)}
+        if len(shown) < _MOST_TOLD:
+            await record_change(connection, Touched(product_ids=shown))
         else:
-            shown = [reread for reread in changed if reread.is_reworded() or reread.changes()]
-            products = {reread.stored.product_id for reread in shown}
-            await record_change(connection, Touched(product_ids=products))
+            await record_everything_changed(connection)
     return read
 
 
@@ -136,10 +143,10 @@ async def _fetch_listings(connection: Connection, shop_id: int, after_id: int) -
     return [StoredListing(**row, offers=tuple(offers.get(row["id"], ()))) for row in rows]
 
 
-async def _write(connection: Connection, changed: Sequence[Reread], normaliser: Normaliser) -> bool:
-    """Write what was read anew; tells whether a brand was renamed."""
+async def _write(connection: Connection, changed: Sequence[Reread], normaliser: Normaliser) -> list[int]:
+    """Write what was read anew, and return the ids of brands that were renamed."""
     if not changed:
-        return False
+        return []
     known = {
         slug_of_brand(reread.reading.brand): reread.reading.brand
         for reread in changed
@@ -174,7 +181,7 @@ async def _write(connection: Connection, changed: Sequence[Reread], normaliser: 
     await _execute(connection, _WRITE_LISTINGS, listings)
     await _execute(connection, _WRITE_PRODUCTS, products)
     await _execute(connection, _WRITE_SIZES, [pair for reread in changed for pair in reread.changed_sizes])
-    return bool(renamed)
+    return [row[0] for row in renamed]
 
 
 async def _execute(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -67,7 +67,10 @@ CREATE TABLE indexed_products (
     discount    smallint,
     -- when its youngest listing was first seen, and when an offer last changed
     newest_at   timestamptz NOT NULL,
-    changed_at  timestamptz
+    changed_at  timestamptz,
+    -- of its offers, whatever their availability; in thousandths of their currency
+    lowest_amount  bigint,
+    highest_amount bigint
 );
 
 -- The offers of one listing that differ in nothing but their size, or the listing itself where it has none. Several
@@ -97,6 +100,20 @@ CREATE INDEX indexed_offers_by_brand ON indexed_offers (brand_id);
 CREATE INDEX indexed_offers_by_category ON indexed_offers (category_id);
 CREATE INDEX indexed_offers_by_shop ON indexed_offers (shop_id);
 CREATE INDEX indexed_offers_by_size ON indexed_offers USING gin (sizes) WITH (fastupdate = off);
+
+-- How many listed products each value of a filter finds, kept with every step of the index: counting them anew for a
+-- list without filters would read the whole index.
+CREATE TABLE facet_counts (
+    -- a product has one at most, so that the counts of several categories add up; 0: none
+    category_id smallint NOT NULL,
+    facet       text     NOT NULL,
+    -- of a shop, a brand or a category its id
+    value       text     NOT NULL,
+    products    integer  NOT NULL,
+    -- products with an offer of this value in stock
+    in_stock    integer  NOT NULL,
+    PRIMARY KEY (facet, category_id, value)
+) WITH (fillfactor = 70);
 
 -- What a list shows of a product, and the words that it is found by: its own, its brand's and its category's (weight A),
 -- and those of its listings' titles (weight B).
