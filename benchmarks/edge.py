@@ -32,12 +32,9 @@ from benchmarks.product_catalogue import Scale, write_catalogue
 from benchmarks.servers import Servers, open_servers
 from benchmarks.web_servers import WebServer, fetch, serve_bare, serve_nginx, serve_ours
 
-from skatestock.catalog import queries
+from skatestock.catalog.queries import FIND_PRODUCT
 from skatestock.database.pool import connect
 from skatestock.embedded.binaries import get_postgres
-
-# The statement that the endpoint runs, word for word.
-FIND_PRODUCT = queries._FIND_PRODUCT
 
 WHAT = "answer GET /products/{id} through edge and API, by the processor time of the server"
 REACH_CACHED, REACH_UNCACHED = 0.80, 0.45

@@ -33,6 +33,9 @@ _QUESTIONS: Mapping[str, Mapping[str, str]] = {
     "q, two words": {"q": "busenitz vulc"},
     "q, a slip": {"q": "bussenitz"},
     "facets of three filters": {**_THREE, "facets": "true"},
+    "facets without a filter": {"facets": "true"},
+    "facets of one filter": {"category": "decks", "facets": "true"},
+    "facets of what is in stock": {"in_stock": "true", "facets": "true"},
 }
 """What is asked besides, with no limit of its own."""
 

@@ -76,6 +76,18 @@ async def test_a_commit_shows_within_a_second_and_a_killed_index_is_replaced_wit
     assert await pool.fetchval("SELECT count(*) FROM indexed_products") == 1
 
 
+async def test_days_that_have_ended_are_reckoned_beside_the_index(
+    pool: asyncpg.Pool, processes: IndexProcesses
+) -> None:
+    processes.start()
+    began = time.monotonic()
+    while await pool.fetchval("SELECT count(*) FROM trend_days") < 89:
+        assert time.monotonic() - began < 30
+        await asyncio.sleep(0.05)
+    ended = "SELECT max(day) = (now() AT TIME ZONE 'UTC')::date - 1 FROM trend_days"
+    assert await pool.fetchval(ended)
+
+
 async def test_an_index_that_is_stopped_gives_way_at_once(
     pool: asyncpg.Pool, processes: IndexProcesses
 ) -> None:

@@ -7,9 +7,11 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import psutil
@@ -66,8 +68,12 @@ def fetch_metrics(address: str) -> str:
 
 
 async def wait_for_metric(address: str, name: str) -> None:
+    """Wait for a figure of a process; one that was just started again does not answer at once."""
     async with asyncio.timeout(30):
-        while f"\n{name}{{" not in await asyncio.to_thread(fetch_metrics, address):
+        while True:
+            with suppress(URLError):
+                if f"\n{name}{{" in await asyncio.to_thread(fetch_metrics, address):
+                    return
             await asyncio.sleep(0.2)
 
 

@@ -12,6 +12,9 @@ import pytest
 from tests.integration.catalog_rows import NOW, Catalogue, days_ago
 
 from skatestock.api.app import create_app
+from skatestock.catalog.commands_changes import Point, Touched, record_change
+from skatestock.catalog.commands_index import follow_changes
+from skatestock.catalog.commands_trends import reckon_next_day, take_out_days
 
 TODAY = NOW.date()
 QUIET = {
@@ -42,6 +45,18 @@ async def ask(api: httpx.AsyncClient, path: str) -> Any:
     return answer.json()
 
 
+async def reckon_all(pool: asyncpg.Pool) -> None:
+    """Reckon all days that have ended, as the process that keeps the index does."""
+    async with pool.acquire() as connection:
+        while await reckon_next_day(connection, NOW):
+            pass
+
+
+async def lowest_prices(api: httpx.AsyncClient) -> list[int | None]:
+    (series,) = (await ask(api, "/analytics/trends?days=5"))["series"]
+    return [minor(day["lowest_price"]) for day in series["days"]]
+
+
 def minor(price: dict[str, Any] | None) -> int | None:
     return None if price is None else price["minor"]
 
@@ -53,9 +68,10 @@ async def two_decks(catalogue: Catalogue) -> None:
     deck = await catalogue.add_product("Deck", brand="Quasi", category=1)
     shoe = await catalogue.add_product("Shoe", brand="Adidas", category=8)
     at_labor = await catalogue.add_listing(deck, labor)
-    first = await catalogue.add_offer(at_labor, 4000, 6000, "out_of_stock")
+    first = await catalogue.add_offer(at_labor, 4000, 6000, "out_of_stock", since_at=days_ago(1))
     second = await catalogue.add_offer(at_labor, 7000)
-    third = await catalogue.add_offer(await catalogue.add_listing(shoe, nj), 9000, 10000)
+    at_nj = await catalogue.add_listing(shoe, nj)
+    third = await catalogue.add_offer(at_nj, 9000, 10000, since_at=days_ago(0.1))
     for offer, price in ((first, 6000), (second, 6500)):
         await catalogue.add_point(offer, days_ago(10), price, changes=("first_seen",))
     await catalogue.add_point(first, days_ago(3), 4000, 6000, changes=("price_down", "compare_at_changed"))
@@ -101,6 +117,61 @@ class TestTrends:
         assert series["days"][0] == {"day": (TODAY - timedelta(days=1)).isoformat(), **QUIET}
         assert (await ask(api, "/analytics/trends?brand=nobody"))["series"] == []
 
+    async def test_kept_days_answer_as_the_history_does(
+        self, api: httpx.AsyncClient, pool: asyncpg.Pool, two_decks: None
+    ) -> None:
+        questions = ["", "&by=shop", "&by=brand", "&by=category", "&shop=labor"]
+        questions += ["&by=shop&shop=labor&shop=nj", "&brand=nobody", "&brand=quasi&category=decks"]
+        paths = [f"/analytics/trends?days=9{question}" for question in questions]
+        read = [await ask(api, path) for path in paths]
+        await reckon_all(pool)
+        assert [await ask(api, path) for path in paths] == read
+        # these days are taken from what is kept: the history is not asked
+        await pool.execute("DELETE FROM price_points WHERE observed_at < $1", days_ago(0.5))
+        assert [await ask(api, path) for path in paths[:7]] == read[:7]
+        assert await ask(api, paths[7]) != read[7]
+
+    async def test_a_late_price_point_changes_the_kept_days_from_its_own_on(
+        self, api: httpx.AsyncClient, catalogue: Catalogue, pool: asyncpg.Pool, two_decks: None
+    ) -> None:
+        await reckon_all(pool)
+        offer = await pool.fetchval("SELECT min(id) FROM offers")
+        await catalogue.add_point(offer, days_ago(2), 3900, 6000)
+        assert await lowest_prices(api) == [6000, 4000, 4000, 7000, 7000]
+        async with pool.acquire() as connection:
+            async with connection.transaction():
+                await record_change(connection, Touched(points=[Point(offer, days_ago(2))]))
+            assert (await follow_changes(connection)).position == 1
+        kept = await pool.fetchval("SELECT max(day) FROM trend_days")
+        assert kept == TODAY - timedelta(days=3)
+        assert await lowest_prices(api) == [6000, 4000, 3900, 7000, 7000]
+        await reckon_all(pool)
+        assert await lowest_prices(api) == [6000, 4000, 3900, 7000, 7000]
+
+    async def test_a_day_whose_history_changes_while_it_is_reckoned_is_not_kept(
+        self, pool: asyncpg.Pool, two_decks: None
+    ) -> None:
+        async with pool.acquire() as reckoning, pool.acquire() as following:
+            transaction = reckoning.transaction(isolation="repeatable_read")
+            await transaction.start()
+            assert await reckoning.fetchval("SELECT count(*) FROM price_points") == 6
+            async with following.transaction():
+                await take_out_days(following, [days_ago(4)], [], TODAY)
+            with pytest.raises(asyncpg.SerializationError):
+                await reckon_next_day(reckoning, NOW)
+            await transaction.rollback()
+            assert await following.fetchval("SELECT count(*) FROM trend_days") == 0
+
+    async def test_a_day_is_reckoned_again_when_late_crawls_are_written(self, pool: asyncpg.Pool) -> None:
+        midnight = NOW.replace(hour=0)
+        async with pool.acquire() as connection:
+            while await reckon_next_day(connection, midnight):
+                pass
+            assert await reckon_next_day(connection, midnight + timedelta(hours=2)) is None
+            again = midnight + timedelta(hours=3)
+            assert await reckon_next_day(connection, again) == TODAY - timedelta(days=1)
+            assert await reckon_next_day(connection, again) is None
+
 
 class TestDiscounts:
     async def test_depths_weekdays_and_durations(
@@ -135,6 +206,20 @@ class TestDiscounts:
 
 
 class TestMetrics:
+    async def test_a_long_history_is_estimated_and_said_to_be(
+        self,
+        api: httpx.AsyncClient,
+        pool: asyncpg.Pool,
+        two_decks: None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("skatestock.catalog.metric_queries._MOST_COUNTED", 4)
+        counts = (await ask(api, "/analytics/metrics"))["counts"]
+        assert (counts["price_points"], counts["price_points_estimated"]) == (5, True)
+        await pool.execute("ANALYZE price_points")
+        counts = (await ask(api, "/analytics/metrics"))["counts"]
+        assert (counts["price_points"], counts["price_points_estimated"]) == (6, True)
+
     async def test_counts_freshness_and_issues(
         self, api: httpx.AsyncClient, catalogue: Catalogue, pool: asyncpg.Pool, two_decks: None
     ) -> None:
@@ -156,6 +241,7 @@ class TestMetrics:
             "offers": 3,
             "offers_in_stock": 2,
             "price_points": 6,
+            "price_points_estimated": False,
             "first_point_at": "2026-02-20T09:00:00Z",
         }
         shop = found["shops"][0]

@@ -83,7 +83,7 @@ def test_a_browser_shows_every_operation_and_unfolds_one(api: str, browser: str,
         operation = endpoint.opt[OPERATION]
         assert operation.summary in shown.stdout
         assert f"operations-{operation.tag}-{operation.name}" in shown.stdout
-    assert re.findall(r'data-param-name="(\w+)"', shown.stdout) == ["product_id", "days", "shop"]
+    assert re.findall(r'data-param-name="(\w+)"', shown.stdout) == ["product_id", "days", "shop", "size"]
     assert "OAS 3.1" in shown.stdout, "the page shows the document itself, no older rendition"
     assert "Demo: simulated shops" in shown.stdout
     assert "Unable to render" not in shown.stdout

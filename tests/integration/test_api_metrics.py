@@ -13,9 +13,9 @@ def test_every_worker_counts_its_requests_by_endpoint(database_dsn: str) -> None
     first = choose_quiet_port(following=1)
     with served(database_dsn, workers=2, metrics_port=first) as (_, api):
         assert wait_for(f"{api}/health/ready").is_success
-        for page in range(1, 4):
+        for number in range(1, 4):
             # each another address: what is kept is answered without asking the API
-            assert httpx.get(f"{api}/products?page={page}").status_code == 200
+            assert httpx.get(f"{api}/products?page={number}").status_code == 200
         assert httpx.get(f"{api}/products/no-such-product").status_code == 404
         assert httpx.get(f"{api}/no-such-page").status_code == 404
         told = [wait_for(f"http://127.0.0.1:{first + place}/metrics").text for place in range(2)]

@@ -97,6 +97,16 @@ async def test_security_rejection_is_430(shop: Shop) -> None:
     assert (await shop.raw()).startswith(b"HTTP/1.1 430 Shopify Security Rejection\r\n")
 
 
+async def test_bot_wall_asks_who_we_are_with_any_status(shop: Shop) -> None:
+    await shop.play("bot_wall", times=1)
+    await shop.play("bot_wall", times=1, status=200)
+    first, second = await shop.get(), await shop.get()
+    assert (first.status, second.status) == (403, 200)
+    assert first.body == second.body
+    assert second.headers["content-type"] == "text/html; charset=utf-8"
+    assert (await shop.get()).headers["content-type"].startswith("application/json")
+
+
 async def test_unavailable_is_503_with_or_without_a_time(shop: Shop) -> None:
     await shop.play("unavailable", times=1)
     await shop.play("unavailable", times=1, form="seconds", retry_after_seconds=5)
@@ -141,6 +151,13 @@ async def test_robots_5xx_leaves_the_catalogue_alone(shop: Shop) -> None:
     assert (await shop.get()).status == 200
 
 
+async def test_robots_disallows_what_it_is_told_to(shop: Shop) -> None:
+    await shop.play("robots_disallows", disallow="/products/")
+    body = (await shop.get("/robots.txt")).body.decode()
+    assert "Disallow: /products/" in body.splitlines()
+    assert (await shop.get()).status == 200
+
+
 async def test_robots_timeout_says_nothing_and_then_closes(shop: Shop) -> None:
     await shop.play("robots_timeout", seconds=1)
     began = time.monotonic()
@@ -173,6 +190,18 @@ async def test_listing_repeated_stands_twice(shop: Shop) -> None:
     whole = await shop.ids(limit=250)
     await shop.play("listing_repeated", position=4)
     assert await shop.ids(limit=250) == [*whole[:5], whole[4], *whole[5:]]
+
+
+async def test_listing_twin_stands_under_ids_and_a_handle_of_its_own(shop: Shop) -> None:
+    before = (await shop.get()).json()["products"]
+    await shop.play("listing_twin", position=4)
+    after = (await shop.get()).json()["products"]
+    new = [product for product in after if product["id"] not in {other["id"] for other in before}]
+    assert len(new) == 1
+    assert new[0]["title"] == before[4]["title"]
+    assert new[0]["handle"] not in {product["handle"] for product in before}
+    ids = {variant["id"] for product in before for variant in product["variants"]}
+    assert ids.isdisjoint(variant["id"] for variant in new[0]["variants"])
 
 
 async def test_listing_missing_leaves_its_own_page_alone(shop: Shop) -> None:

@@ -172,9 +172,9 @@ async def test_changed_rules_are_compared_first_and_then_applied_once(shop: Pool
 
 async def change_a_brands_name(pool: Pool) -> tuple[CatalogueChange, set[int]]:
     """Apply rules that rename a brand of two products; returns what was told last, and their ids."""
-    await add_shop(pool, "nj")
-    words: dict[str, Any] = {"title": "Odd", "name": "Odd", "brand": "ODD INC"}
-    await ingest(pool, seen(0, **words), seen(0, listing="2", title="Deck", name="Deck", brand="Baker"))
+    words: dict[str, Any] = {"title": "Odd", "name": "Odd", "brand": "ODD INC", "vendor": "ODD INC"}
+    await ingest(pool, seen(0, **words))
+    await pool.execute("INSERT INTO products (name, created_at) VALUES ('Of no brand', now())")
     other = await pool.fetchval(
         "INSERT INTO products (name, brand_id, created_at) SELECT 'Old', id, now() FROM brands "
         "WHERE slug = 'odd-inc' RETURNING id"

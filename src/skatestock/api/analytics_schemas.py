@@ -161,6 +161,13 @@ class Counts(Struct, frozen=True, kw_only=True):
     price_points: Annotated[
         int, Meta(description="Price points: every change of any offer.", examples=[48122], ge=0)
     ]
+    price_points_estimated: Annotated[
+        bool,
+        Meta(
+            description="Whether `price_points` is the database's estimate: up to 100,000 are counted.",
+            examples=[False],
+        ),
+    ]
     first_point_at: Annotated[
         datetime | None,
         Meta(description=f"The moment of the first, {_MOMENT}.", examples=["2025-11-02T08:00:00Z"]),

@@ -97,6 +97,7 @@ def _to_listing(listing: views.ListingState) -> schemas.Listing:
 
 
 def _to_offer(offer: views.OfferState) -> schemas.Offer:
+    discount = views.discount_percent(offer.price, offer.compare_at)
     return schemas.Offer(
         id=offer.id,
         offer_id=offer.offer_id,
@@ -106,8 +107,8 @@ def _to_offer(offer: views.OfferState) -> schemas.Offer:
         sku=offer.sku,
         barcode=offer.barcode,
         price=to_price(offer.price),
-        compare_at=discounted_from(offer.price, offer.compare_at),
-        discount_percent=views.discount_percent(offer.price, offer.compare_at),
+        compare_at=None if discount is None else to_price(offer.compare_at),
+        discount_percent=discount,
         availability=offer.availability,
         since_at=offer.since_at,
         unconfirmed=None if offer.held is None else _to_unconfirmed(offer.held),

@@ -17,6 +17,7 @@ from skatestock.api.analytics_endpoints import ANALYTICS_ENDPOINTS
 from skatestock.api.authentication import ACCOUNTS
 from skatestock.api.connections import Database, OpenPool
 from skatestock.api.context import STALE_AFTER_SECONDS, Context
+from skatestock.api.direct import CONTEXT
 from skatestock.api.documentation import build_documentation
 from skatestock.api.endpoints import ENDPOINTS
 from skatestock.api.event_endpoints import EVENT_ENDPOINTS
@@ -92,7 +93,7 @@ def create_app(
         openapi_config=None,
         logging_config=None,
         lifespan=[_close_with(database, accounts, changes), *lifespan],
-        state=State({"demo": demo, ACCOUNTS: accounts, CHANGES: changes}),
+        state=State({"demo": demo, CONTEXT: context, ACCOUNTS: accounts, CHANGES: changes}),
     )
 
 

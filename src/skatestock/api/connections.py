@@ -37,8 +37,13 @@ class Database:
         """
         try:
             pool = await self._get_pool()
-            async with pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
+            # asyncpg's own timeout of acquiring runs a task for each loan
+            async with asyncio.timeout(_ACQUIRE_SECONDS):
+                connection = await pool.acquire()
+            try:
                 yield connection
+            finally:
+                await pool.release(connection)
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
             raise SchemaOutdatedError(
                 "the database lacks a table or column: run `skatestock migrate`"

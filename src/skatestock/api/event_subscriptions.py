@@ -73,7 +73,8 @@ class Subscription:
         if not self.is_idle:
             return True
         try:
-            await asyncio.wait_for(self._news.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
         except TimeoutError:
             return False
         return True

@@ -1,6 +1,6 @@
 """What each endpoint says about itself, for the OpenAPI document and for reading its question."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -8,8 +8,10 @@ import msgspec
 from litestar import route
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import Middleware
 
 from skatestock.api.authentication import Auth, require_caller
+from skatestock.api.direct import answer_directly
 from skatestock.api.errors import (
     AccountsOffError,
     DatabaseAwayError,
@@ -94,6 +96,17 @@ def reads(path: str, operation: Operation | None = None) -> Callable[[Callable[.
     return _route(path, [HttpMethod.GET, HttpMethod.HEAD], operation)
 
 
+def reads_directly(path: str, operation: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
+    """Make a function the handler of GET and HEAD, called without the framework's injection (`direct`).
+
+    It takes `request`, `context` and the path's parts, and returns the operation's answer. Raises ValueError
+    for an operation that asks who asks: nothing would check that.
+    """
+    if operation.auth is not None or operation.body is not None:
+        raise ValueError(f"{operation.name} is not open to everybody, or reads a body")
+    return _route(path, [HttpMethod.GET, HttpMethod.HEAD], operation, middleware=[answer_directly])
+
+
 def writes(
     method: Literal["POST", "PUT", "PATCH", "DELETE"], path: str, operation: Operation
 ) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
@@ -107,7 +120,10 @@ def get_method(handler: HTTPRouteHandler) -> str:
 
 
 def _route(
-    path: str, methods: list[HttpMethod], operation: Operation | None
+    path: str,
+    methods: list[HttpMethod],
+    operation: Operation | None,
+    middleware: Sequence[Middleware] = (),
 ) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
     if operation is None:
         return route(path, http_method=methods)
@@ -116,5 +132,6 @@ def _route(
         http_method=methods,
         opt={OPERATION: operation},
         status_code=operation.status,
+        middleware=middleware,
         guards=[] if operation.auth is None else [require_caller(operation.auth, operation.scopes)],
     )

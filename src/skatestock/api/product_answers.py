@@ -2,10 +2,10 @@
 
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 
 from skatestock.api import product_schemas
 from skatestock.api.answers import (
-    discounted_from,
     named_shop,
     to_item,
     to_item_fields,
@@ -21,6 +21,10 @@ from skatestock.catalog.product_filter import ProductFilter, Sort
 from skatestock.vocabulary.availability import Availability
 
 _STOCK_ORDER = {Availability.IN_STOCK: 0, Availability.UNKNOWN: 1, Availability.OUT_OF_STOCK: 2}
+
+_Order = tuple[int, bool, str, int, str]
+_Ordered = tuple[_Order, product_schemas.SizeOffer]
+_ORDER_FIRST = itemgetter(0)
 
 
 def to_list(
@@ -64,7 +68,7 @@ def to_product(detail: views.ProductDetail, *, stale_before: datetime) -> produc
 
 def to_sizes(detail: views.ProductDetail) -> tuple[product_schemas.OfferedSize, ...]:
     """Turn what the shops list now around: for each size, who has it."""
-    by_size: dict[str | None, list[tuple[tuple[int, bool, str, int, str], product_schemas.SizeOffer]]] = {}
+    by_size: dict[str | None, list[_Ordered]] = {}
     for shop in detail.shops:
         for listing in shop.listings:
             if listing.delisted_at is not None:
@@ -73,14 +77,7 @@ def to_sizes(detail: views.ProductDetail) -> tuple[product_schemas.OfferedSize, 
                 if offer.availability is not Availability.GONE:
                     shown = _to_size_offer(shop, listing, offer)
                     by_size.setdefault(offer.size, []).append((_order(offer, shown), shown))
-    return tuple(
-        product_schemas.OfferedSize(
-            size=size,
-            in_stock=any(order[0] == 0 for order, _ in offers),
-            offers=tuple(shown for _, shown in sorted(offers, key=lambda one: one[0])),
-        )
-        for size, offers in by_size.items()
-    )
+    return tuple(_to_size(size, offers) for size, offers in by_size.items())
 
 
 def to_history(
@@ -118,22 +115,32 @@ def _to_text(amount: int | None) -> str | None:
     return None if amount is None else f"{Decimal(amount).scaleb(-3).normalize():f}"
 
 
+def _to_size(size: str | None, offers: list[_Ordered]) -> product_schemas.OfferedSize:
+    offers.sort(key=_ORDER_FIRST)
+    return product_schemas.OfferedSize(
+        size=size,
+        in_stock=offers[0][1].availability is Availability.IN_STOCK,
+        offers=tuple([shown for _, shown in offers]),
+    )
+
+
 def _to_size_offer(
     shop: views.ShopListings, listing: views.ListingState, offer: views.OfferState
 ) -> product_schemas.SizeOffer:
+    discount = views.discount_percent(offer.price, offer.compare_at)
     return product_schemas.SizeOffer(
         shop=shop.shop.slug,
         listing=listing.id,
         offer=offer.id,
         url=listing.url,
         price=to_price(offer.price),
-        compare_at=discounted_from(offer.price, offer.compare_at),
-        discount_percent=views.discount_percent(offer.price, offer.compare_at),
+        compare_at=None if discount is None else to_price(offer.compare_at),
+        discount_percent=discount,
         availability=offer.availability,
     )
 
 
-def _order(offer: views.OfferState, shown: product_schemas.SizeOffer) -> tuple[int, bool, str, int, str]:
+def _order(offer: views.OfferState, shown: product_schemas.SizeOffer) -> _Order:
     currency, minor = ("", 0) if offer.price is None else (offer.price.currency, offer.price.minor)
     return _STOCK_ORDER[offer.availability], offer.price is None, currency, minor, shown.shop
 

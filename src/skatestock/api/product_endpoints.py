@@ -10,7 +10,7 @@ from skatestock.api import product_schemas
 from skatestock.api.answers import find_stale_before
 from skatestock.api.context import Context
 from skatestock.api.errors import IndexBuildingError, PageNotFoundError, ProductNotFoundError
-from skatestock.api.operations import READS_DATABASE, READS_QUERY, Operation, reads
+from skatestock.api.operations import READS_DATABASE, READS_QUERY, Operation, reads_directly
 from skatestock.api.product_answers import to_history, to_list, to_product
 from skatestock.api.product_questions import refuse, to_filter, to_place, to_sort
 from skatestock.api.questions import (
@@ -33,7 +33,7 @@ from skatestock.catalog.views import ProductDetail
 from skatestock.database.pool import Connection
 
 
-@reads(
+@reads_directly(
     "/products",
     Operation(
         name="list_products",
@@ -71,7 +71,7 @@ async def list_products(
     return to_list(found, wanted, sort, page=page, limit=question.limit, facets=facets)
 
 
-@reads(
+@reads_directly(
     "/products/lookup",
     Operation(
         name="look_up_product",
@@ -103,7 +103,7 @@ async def look_up_product(request: AnyRequest, context: NamedDependency[Context]
     return _answer(request, context, detail)
 
 
-@reads(
+@reads_directly(
     "/products/{product_id:str}",
     Operation(
         name="get_product",
@@ -129,7 +129,7 @@ async def get_product(
     return _answer(request, context, detail)
 
 
-@reads(
+@reads_directly(
     "/products/{product_id:str}/price-history",
     Operation(
         name="get_price_history",

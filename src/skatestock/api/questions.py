@@ -270,6 +270,8 @@ def _unwrap(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
 
 
 def _gather(query: bytes) -> dict[str, list[str]]:
+    if not query:
+        return {}
     try:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError as error:

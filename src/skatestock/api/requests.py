@@ -5,11 +5,10 @@ import secrets
 from typing import Any
 
 from litestar import Request
-from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Message, Scope
 
 from skatestock.api.errors import AddressTooLongError, BodyTooLargeError
-from skatestock.api.sharing import set_sharing
+from skatestock.api.sharing import find_sharing
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -32,6 +31,8 @@ _LINES = tuple(
     (name.lower().encode(), value.encode())
     for name, value in {**_HEADERS, "Content-Security-Policy": _DATA_POLICY}.items()
 )
+_NAMES = frozenset(name for name, _value in _LINES)
+_DEMO_LINE = (b"x-skatestock-data", b"demo")
 
 
 def find_request_id(scope: Scope) -> str:
@@ -56,8 +57,8 @@ async def check_limits(request: AnyRequest) -> None:
     raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
     if len(raw_path) + len(request.scope["query_string"]) > MAX_ADDRESS_BYTES:
         raise AddressTooLongError(f"path and query may have {MAX_ADDRESS_BYTES} bytes")
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length[:20]) > MAX_BODY_BYTES:
+    length = next((value for name, value in request.scope["headers"] if name == b"content-length"), b"0")
+    if not length.isdigit() or int(length[:20]) > MAX_BODY_BYTES:
         raise BodyTooLargeError(f"a body may have {MAX_BODY_BYTES} bytes")
 
 
@@ -69,11 +70,13 @@ async def set_headers(message: Message, scope: Scope) -> None:
     """
     if message["type"] != "http.response.start":
         return
-    headers = MutableScopeHeaders.from_message(message)
-    set_sharing(headers, message["status"], scope)
-    # In one pass over the lines: each look-up by name would read them all anew.
-    given = {name.lower() for name, _value in headers.headers}
-    headers.headers.append((b"x-request-id", find_request_id(scope).encode()))
-    headers.headers.extend(line for line in _LINES if line[0] not in given)
+    # On the lines themselves: the framework's view of them reads all of them anew for each look-up.
+    lines = [*message.get("headers", ())]
+    given = {name.lower() for name, _value in lines}
+    lines += find_sharing(scope, message["status"], given)
+    lines.append((b"x-request-id", find_request_id(scope).encode()))
+    missing = _LINES if given.isdisjoint(_NAMES) else [line for line in _LINES if line[0] not in given]
+    lines += missing
     if scope["state"].get(_DEMO) or scope["litestar_app"].state.demo:
-        headers["X-SkateStock-Data"] = "demo"
+        lines.append(_DEMO_LINE)
+    message["headers"] = lines

@@ -1,9 +1,9 @@
 """Which answers may be given to anybody: those that an endpoint says depend on nobody who asks."""
 
+from collections.abc import Collection
 from typing import Any
 
 from litestar import Request
-from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Scope
 
 SHARED_CONTROL = "public, max-age=0, s-maxage=3, stale-while-revalidate=2"
@@ -21,6 +21,7 @@ CATALOGUE = "catalogue"
 _TAGS, _SUCCESS = "skatestock_tags", 200
 _PRIVATE, _ALONE = "private, no-store", "no-cache"
 _READS = ("GET", "HEAD")
+_SURROGATE_NAME, _CONTROL_NAME = SURROGATE_KEY.lower().encode(), b"cache-control"
 # What an answer may depend on besides the address.
 _CREDENTIALS = frozenset({b"authorization", b"cookie", b"x-api-key"})
 
@@ -46,14 +47,17 @@ def share(request: Request[Any, Any, Any], *tags: str) -> None:
     request.scope["state"].setdefault(_TAGS, {}).update(dict.fromkeys(tags))
 
 
-def set_sharing(headers: MutableScopeHeaders, status: int, scope: Scope) -> None:
-    """Write into an answer's headers who may keep it; what the endpoint wrote there itself stays."""
+def find_sharing(scope: Scope, status: int, given: Collection[bytes]) -> list[tuple[bytes, bytes]]:
+    """Tell the headers that say who may keep an answer; `given` are those it has already."""
     has_credentials = any(name in _CREDENTIALS for name, _value in scope["headers"])
     tags = scope["state"].get(_TAGS)
+    lines: list[tuple[bytes, bytes]] = []
+    control = _ALONE
     if scope.get("method", "GET") not in _READS or has_credentials:
-        headers.setdefault("Cache-Control", _PRIVATE)
+        control = _PRIVATE
     elif tags and status == _SUCCESS:
-        headers.setdefault("Cache-Control", SHARED_CONTROL)
-        headers[SURROGATE_KEY] = " ".join(tags)
-    else:
-        headers.setdefault("Cache-Control", _ALONE)
+        control = SHARED_CONTROL
+        lines.append((_SURROGATE_NAME, " ".join(tags).encode()))
+    if _CONTROL_NAME not in given:
+        lines.append((_CONTROL_NAME, control.encode()))
+    return lines

@@ -5,11 +5,13 @@ changes nothing. Whoever writes takes one lock first and reads the catalogue aft
 writers the later one writes the later truth; leases only spare double work.
 """
 
+from datetime import UTC, date
 from typing import NamedTuple
 
 import asyncpg
 
 from skatestock.catalog.commands_changes import INDEX_CHANNEL
+from skatestock.catalog.commands_trends import take_out_days, take_out_from
 from skatestock.catalog.product_filter import SOLD_OUT
 from skatestock.database.pool import Connection
 from skatestock.vocabulary.rules.loading import current_rules
@@ -167,7 +169,7 @@ WHERE old IS DISTINCT FROM excluded
 """  # noqa: S608 - names of ours
 
 _FIND_CHANGES = """
-SELECT position, changed_at, everything, product_ids FROM catalogue_changes
+SELECT position, changed_at, everything, product_ids, new_listing_ids, point_moments FROM catalogue_changes
 WHERE position > (SELECT indexed FROM catalogue_clock) ORDER BY position LIMIT $1
 """
 _FIND_DELAY = "SELECT extract(epoch FROM clock_timestamp() - $1::timestamptz)::float8"
@@ -255,6 +257,7 @@ async def follow_changes(connection: Connection) -> Followed:
         if product_ids:
             await index_products(connection, sorted(product_ids))
         reached: int = changes[taken - 1]["position"]
+        await _take_out_days(connection, changes[:taken])
         await connection.execute(_MOVE, reached)
         delay_seconds: float = await connection.fetchval(_FIND_DELAY, changes[0]["changed_at"])
     return Followed(reached, len(product_ids), delay_seconds, False, reached < position)
@@ -270,6 +273,7 @@ async def begin_build(connection: Connection, *, anew: bool = True) -> None:
         state = await connection.fetchrow(_FIND_STATE)
         if anew or state is None or state["built_to"] is None:
             await connection.execute(_BEGIN)
+            await take_out_from(connection, date.min)
 
 
 async def build_next(connection: Connection) -> Building:
@@ -296,6 +300,14 @@ async def rebuild_index(connection: Connection) -> None:
     await begin_build(connection)
     while not (await build_next(connection)).done:
         pass
+
+
+async def _take_out_days(connection: Connection, changes: list[asyncpg.Record]) -> None:
+    moments = [moment for change in changes for moment in change["point_moments"]]
+    listing_ids = [listing_id for change in changes for listing_id in change["new_listing_ids"]]
+    if moments or listing_ids:
+        now = await connection.fetchval("SELECT now()")
+        await take_out_days(connection, moments, listing_ids, now.astimezone(UTC).date())
 
 
 def _take(changes: list[asyncpg.Record]) -> tuple[int, set[int]]:

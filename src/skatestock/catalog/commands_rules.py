@@ -115,9 +115,7 @@ async def _apply_page(
         read = [reread_listing(stored, normaliser, ways) for stored in listings]
         changed = [reread for reread in read if reread.is_new(normaliser.version)]
         renamed = await _write(connection, changed, normaliser)
-        shown = {
-            reread.stored.product_id for reread in changed if reread.is_reworded() or reread.changes()
-        }
+        shown = {reread.stored.product_id for reread in changed if reread.is_reworded() or reread.changes()}
         # products of other shops show the brand's name too
         if renamed:
             shown |= {row[0] for row in await connection.fetch(_OF_BRANDS, renamed, _MOST_TOLD)}

@@ -100,7 +100,9 @@ class Follower:
             if not await self._catch_up(connection):
                 continue
             try:
-                await asyncio.wait_for(moved.wait(), self._poll_seconds)
+                # Not wait_for: before Python 3.12 it may lose a cancellation that comes with the event.
+                async with asyncio.timeout(self._poll_seconds):
+                    await moved.wait()
             except TimeoutError:
                 # a notification may be lost on its way: look all the same
                 continue

@@ -78,7 +78,7 @@ summaries AS (
     LEFT JOIN sold_by y ON y.product_id = p.id
 )"""
 
-_FIND_PRODUCT = """
+FIND_PRODUCT = """
 SELECT p.name AS product_name, p.colourway AS product_colourway, b.slug AS brand_slug, b.name AS brand_name,
        g.slug AS category_slug, g.name AS category_name, s.id AS shop_id, s.slug, s.name AS shop_name, s.demo,
        (SELECT c.completed_at FROM crawls c WHERE c.shop_id = s.id AND c.complete
@@ -96,11 +96,12 @@ LEFT JOIN shops s ON s.id = l.shop_id
 LEFT JOIN offers o ON o.listing_id = l.id
 WHERE p.id = $1
 ORDER BY s.slug, l.delisted_at IS NOT NULL, l.id, o.availability = 'gone', o.position, o.id"""
+"""The statement of `find_product`: each offer of a product in a row, with its listing, shop and product."""
 
 
 async def find_product(connection: Connection, product_id: int) -> ProductDetail | None:
     """Read a product with all its listings and offers as of one moment; None if there is no such product."""
-    rows = await connection.fetch(_FIND_PRODUCT, product_id)
+    rows = await connection.fetch(FIND_PRODUCT, product_id)
     if not rows:
         return None
     shops = () if rows[0]["listing_key"] is None else _read_shop_listings(rows)
@@ -209,6 +210,10 @@ def _read_shop(row: asyncpg.Record) -> ShopState:
     return ShopState(**{field: row[field] for field in fields}, standing=standing)
 
 
+# A word in a row is looked up for each offer: calling the enumeration costs five times as much.
+_AVAILABILITIES: dict[str, Availability] = {word.value: word for word in Availability}
+_decode_options = msgspec.json.Decoder(dict[str, str]).decode
+
 _AVAILABILITY_BY_RANK = (
     Availability.IN_STOCK,
     Availability.UNKNOWN,
@@ -305,13 +310,13 @@ def _read_offer(row: asyncpg.Record) -> OfferState:
         id=row["id"],
         offer_id=row["offer_id"],
         title=row["title"],
-        options=_read_options(row["options"]),
+        options=_decode_options(row["options"]),
         size=row["size"],
         sku=row["sku"],
         barcode=row["barcode"],
         price=_read_money(row["price_minor"], row["currency"]),
         compare_at=_read_money(row["compare_at_minor"], row["currency"]),
-        availability=Availability(row["availability"]),
+        availability=_AVAILABILITIES[row["availability"]],
         since_at=row["since_at"],
         held=held,
     )
@@ -323,7 +328,7 @@ def _read_offer_history(row: asyncpg.Record, steps: list[PriceStep]) -> OfferHis
         offer_id=row["offer_id"],
         listing_id=row["listing_key"],
         title=row["title"],
-        options=_read_options(row["options"]),
+        options=_decode_options(row["options"]),
         currency=row["currency"],
         shop=_read_shop_name(row),
         steps=tuple(steps),
@@ -335,7 +340,7 @@ def _read_step(row: asyncpg.Record) -> PriceStep:
         at=row["observed_at"],
         price=Money(row["price_minor"], row["currency"]),
         compare_at=_read_money(row["compare_at_minor"], row["currency"]),
-        availability=Availability(row["availability"]),
+        availability=_AVAILABILITIES[row["availability"]],
         changes=tuple(row["changes"]),
         crawl_id=row["crawl_id"],
         parser=row["parser"],
@@ -354,7 +359,3 @@ def _read_label(slug: str | None, name: str | None) -> Label | None:
 
 def _read_money(minor: int | None, currency: str) -> Money | None:
     return None if minor is None else Money(minor, currency)
-
-
-def _read_options(text: str) -> dict[str, str]:
-    return msgspec.json.decode(text, type=dict[str, str])

@@ -8,12 +8,8 @@ from skatestock.catalog.views import ListingState, OfferState, ProductSummary, S
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money
 
-_RANKS = {
-    Availability.IN_STOCK: 0,
-    Availability.UNKNOWN: 1,
-    Availability.OUT_OF_STOCK: 2,
-    Availability.GONE: 3,
-}
+# What counts first.
+_RANKED = (Availability.IN_STOCK, Availability.UNKNOWN, Availability.OUT_OF_STOCK, Availability.GONE)
 
 
 def summarise(product: ProductSummary, shops: tuple[ShopListings, ...]) -> ProductSummary:
@@ -21,9 +17,10 @@ def summarise(product: ProductSummary, shops: tuple[ShopListings, ...]) -> Produ
     live = [(shop, listing) for shop in shops for listing in shop.listings if listing.delisted_at is None]
     considered = live or [(shop, listing) for shop in shops for listing in shop.listings]
     offers = [offer for _, listing in considered for offer in listing.offers]
-    rank = min((_RANKS[offer.availability] for offer in offers), default=3)
-    best = [offer for offer in offers if _RANKS[offer.availability] == rank and offer.price is not None]
-    cheapest = min(best, key=_order, default=None)
+    found = {offer.availability for offer in offers}
+    best_word = next((word for word in _RANKED if word in found), Availability.GONE)
+    best = [offer for offer in offers if offer.availability is best_word and offer.price is not None]
+    cheapest = best[0] if len(best) == 1 else min(best, key=_order, default=None)
     names = {shop.shop.slug: shop.shop for shop, _ in considered}
     price = None if cheapest is None else cheapest.price
     return msgspec.structs.replace(
@@ -32,7 +29,7 @@ def summarise(product: ProductSummary, shops: tuple[ShopListings, ...]) -> Produ
         price=price,
         price_highest=_find_highest(best, price),
         compare_at=None if cheapest is None else _discounted_from(cheapest),
-        availability=next(word for word, number in _RANKS.items() if number == rank),
+        availability=best_word,
         changed_at=max((offer.since_at for offer in offers), default=None),
         shops=tuple(names[slug] for slug in sorted(names)),
         demo=any(shop.demo for shop in names.values()),

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from skatestock.catalog.commands_changes import CHANNEL
 from skatestock.catalog.commands_index import Building, begin_build, build_next, follow_changes
+from skatestock.catalog.commands_trends import reckon_next_day
 from skatestock.cli.errors import INTERRUPTED
 from skatestock.cli.options import Data, flag, settings_from
 from skatestock.cli.platform import Platform, open_platform
@@ -34,6 +35,7 @@ _LEASE_SECONDS = 6.0
 _LOOK_EVERY_SECONDS = 2.0
 # Changes are announced; an announcement may be lost on its way.
 _POLL_SECONDS = 0.5
+_RECKON_EVERY_SECONDS = 5.0
 
 _log = get_logger(__name__)
 
@@ -69,7 +71,7 @@ async def keep_index(platform: Platform, stop: asyncio.Event) -> None:
         try:
             lease = await _claim(pool, holder)
             if lease is not None:
-                await run_with_heartbeat(pool, lease, _LEASE_SECONDS, partial(_follow, pool, stop))
+                await run_with_heartbeat(pool, lease, _LEASE_SECONDS, partial(_keep, pool, stop))
                 async with pool.acquire() as connection:
                     await give_back_job(connection, lease)
         except Exception as error:
@@ -90,6 +92,33 @@ async def _claim(pool: Pool, holder: str) -> Lease | None:
     async with pool.acquire() as connection:
         now = await fetch_now(connection)
         return await claim_due_job(connection, _KIND, holder, now, _LEASE_SECONDS, force=True)
+
+
+async def _keep(pool: Pool, stop: asyncio.Event) -> None:
+    """Follow the changes until stopped, and meanwhile reckon the days that have ended."""
+    reckoning = asyncio.create_task(_reckon_days(pool, stop))
+    try:
+        await _follow(pool, stop)
+    finally:
+        reckoning.cancel()
+        await asyncio.gather(reckoning, return_exceptions=True)
+
+
+async def _reckon_days(pool: Pool, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        try:
+            async with pool.acquire() as connection:
+                day = await reckon_next_day(connection, await fetch_now(connection))
+        except Exception as error:
+            # its history has changed meanwhile, or PostgreSQL is away: the day is still missing afterwards
+            if not is_transient(error):
+                _log.exception("trends_failed")
+            RETRIES.labels(part="trends", kind=type(error).__name__).inc()
+            day = None
+        if day is None:
+            await _wait(stop, _RECKON_EVERY_SECONDS)
+        else:
+            _log.info("trend_day_reckoned", day=day.isoformat())
 
 
 async def _follow(pool: Pool, stop: asyncio.Event) -> None:

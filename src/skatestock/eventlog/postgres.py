@@ -217,7 +217,9 @@ class PostgresConsumer:
 
     async def _wait(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._appended.wait(), seconds)
+            # Not wait_for: before Python 3.12 it may lose a cancellation that comes with the event.
+            async with asyncio.timeout(seconds):
+                await self._appended.wait()
         except TimeoutError:
             return
 

@@ -147,6 +147,35 @@ CREATE TABLE product_index_state (
 );
 CREATE UNIQUE INDEX product_index_state_is_one ON product_index_state ((true));
 
+-- How prices and stock went on finished days, reckoned once by the process that keeps the index: by shop, brand, category
+-- and over all, as offers were grouped then. A day whose history changes afterwards is taken out, and reckoned anew.
+CREATE TABLE trend_days (
+    day         date        PRIMARY KEY,
+    reckoned_at timestamptz NOT NULL
+);
+CREATE TABLE trends (
+    day             date    NOT NULL REFERENCES trend_days ON DELETE CASCADE,
+    told_by         text    NOT NULL CHECK (told_by IN ('all', 'shop', 'brand', 'category')),
+    -- of a shop, a brand or a category; 0: none
+    key_id          integer NOT NULL,
+    currency        text    NOT NULL,
+    offers_in_stock integer NOT NULL,
+    lowest_minor    bigint,
+    median_minor    bigint,
+    price_drops     integer NOT NULL,
+    price_rises     integer NOT NULL,
+    restocks        integer NOT NULL,
+    sold_out        integer NOT NULL,
+    first_seen      integer NOT NULL,
+    PRIMARY KEY (told_by, day, key_id, currency)
+);
+CREATE INDEX trends_by_day ON trends (day);
+-- How often days were taken out: whoever reckons one meanwhile is told by the changed row.
+CREATE TABLE trend_state (
+    taken_out bigint NOT NULL
+);
+INSERT INTO trend_state VALUES (0);
+
 -- An index of nothing is built. One of a catalogue that was there before is built by the process that keeps it.
 INSERT INTO product_index_state (version, built_to, built_after)
 SELECT CASE WHEN known THEN 0 ELSE 1 END, CASE WHEN known THEN 0 END, CASE WHEN known THEN 0 END
