@@ -49,9 +49,15 @@ class Campaign:
     """A world that goes on step by step, and a platform whose processes die meanwhile."""
 
     def __init__(
-        self, world: World, replica: ReplicaServers, running: RunningPlatform, attacks: Sequence[Attack]
+        self,
+        world: World,
+        replica: ReplicaServers,
+        running: RunningPlatform,
+        attacks: Sequence[Attack],
+        began_at: datetime,
     ) -> None:
         self.world = world
+        self._began_at = began_at
         self.replica = replica
         self.running = running
         self.steps: list[tuple[datetime, datetime]] = []
@@ -67,7 +73,8 @@ class Campaign:
         self.replica.clock.set_to(moment)
         # A crawl that began within this very second may have seen the world before.
         began_at = datetime.now(UTC).replace(microsecond=0)
-        self.steps.append((moment, began_at))
+        # The first crawls may be at it before the first step: the world has stood so since it began.
+        self.steps.append((moment, began_at if self.steps else self._began_at))
         async with asyncio.timeout(240):
             while not await self._is_settled(began_at):
                 await asyncio.sleep(0.3)
@@ -102,7 +109,8 @@ class Campaign:
         found = await fetch_histories(self.running.database_url)
         expected = expect_states(self.world.truth(), [world_at for world_at, _ in self.steps])
         assert {key: states_of(points) for key, points in found.items()} == expected
-        assert not find_untimely(found, self, expected)
+        untimely = find_untimely(found, self, expected)
+        assert not untimely, f"{untimely[:5]} of the steps {self.steps}, settled at {self.settled}"
 
     async def _is_settled(self, began_at: datetime) -> bool:
         try:
@@ -138,13 +146,14 @@ async def run_campaign(
 ) -> AsyncIterator[Campaign]:
     """Run a platform on a world of its own; `arguments` are those of `skatestock`, `up` unless told."""
     world = World(_SEED, datetime(2026, 8, 1, 12, tzinfo=UTC), listings_per_shop=40)
+    began_at = datetime.now(UTC).replace(microsecond=0)
     async with ReplicaServers(world) as replica:
         shops_file = folder / "shops.toml"
         shops_file.write_text(format_shops(derive_demo_shops(load_shops(), replica.addresses.shop_urls)))
         # Short leases, so that a killed crawl is soon taken over.
         usual = {"SKATESTOCK_SHOPS_FILE": str(shops_file), "SKATESTOCK_LEASE_SECONDS": "3"}
         async with run_platform(folder, {**usual, **environ}, *arguments) as running:
-            yield Campaign(world, replica, running, attacks)
+            yield Campaign(world, replica, running, attacks, began_at)
     assert running.supervisor.returncode == 0
 
 

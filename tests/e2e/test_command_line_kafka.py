@@ -231,8 +231,11 @@ async def test_demo_on_embedded_kafka_shows_topics_schemas_and_its_past(data_fol
     cache = await asyncio.to_thread(require_kafka)
     demo = ("demo", "--kafka", "--listings", "10", "--days", "1", "--step-hours", "12")
     async with run_platform(data_folder, {"SKATESTOCK_CACHE": str(cache)}, *demo) as running:
-        status = json.loads(await run("status", "--json", "--data", str(running.folder), environ={}))
-        assert [shop["listings"] > 0 for shop in status["shops"]] == [True] * 5
+        async with asyncio.timeout(60):
+            while True:
+                status = json.loads(await run("status", "--json", "--data", str(running.folder), environ={}))
+                if [shop["listings"] > 0 for shop in status["shops"]] == [True] * 5:
+                    break
         assert len(status["log"]["partitions"]) == 6
         assert [schema["version"] for schema in status["log"]["schemas"]] == [1, 1]
         assert status["log"]["servers"]["event_log"].startswith("Kafka at 127.0.0.1:")
