@@ -7,7 +7,7 @@ import asyncpg
 
 from skatestock.catalog.change_queries import CatalogueChange, Clock, find_changes, find_clock
 from skatestock.catalog.commands_changes import CHANNEL, INDEX_CHANNEL
-from skatestock.database.errors import DatabaseError
+from skatestock.database.transactions import LISTENING_LOSSES
 from skatestock.telemetry.logs import get_logger
 from skatestock.vocabulary.time import utc_now
 
@@ -16,16 +16,6 @@ _RECONNECT_SECONDS = 0.5
 # An answer of the database that took longer says nothing of the present.
 _ANSWER_SECONDS = 1.0
 _CHANGES_AT_ONCE = 100
-
-_LOSSES = (
-    DatabaseError,
-    # TimeoutError is one
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    # what asyncpg says when the server's farewell comes just as a statement is sent
-    asyncpg.InternalClientError,
-)
 
 _log = get_logger(__name__)
 
@@ -83,7 +73,7 @@ class Follower:
                 finally:
                     # nothing of value is in flight, so there is no farewell to wait for
                     connection.terminate()
-            except _LOSSES as error:
+            except LISTENING_LOSSES as error:
                 if not lost:
                     _log.warning("catalogue_lost_sight_of", error=str(error) or type(error).__name__)
                 lost = True

@@ -3,23 +3,12 @@
 import asyncio
 from collections import defaultdict
 
-import asyncpg
-
-from skatestock.database.errors import DatabaseError
 from skatestock.database.pool import Connection, Pool
+from skatestock.database.transactions import LISTENING_LOSSES
 from skatestock.telemetry.logs import get_logger
 
 _CHANNEL = "skatestock_eventlog"
 _RECONNECT_SECONDS = 1.0
-
-_LOSSES = (
-    DatabaseError,
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    # what asyncpg says when the server's farewell comes just as a statement is sent
-    asyncpg.InternalClientError,
-)
 
 _log = get_logger(__name__)
 
@@ -59,7 +48,7 @@ class WakeUps:
         while True:
             try:
                 await self._listen_until_lost()
-            except _LOSSES as error:
+            except LISTENING_LOSSES as error:
                 _log.warning("eventlog_wakeups_lost", error=str(error), retry_in_seconds=_RECONNECT_SECONDS)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
