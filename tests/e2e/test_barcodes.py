@@ -81,7 +81,7 @@ async def test_barcodes_of_three_kinds_of_shops_stand_in_the_catalogue_and_in_th
                 "WHERE o.barcode IS NOT NULL ORDER BY o.id LIMIT 1"
             )
         app = create_app(platform.pool, version="1.2.3", clock=clock)
-        transport = httpx.ASGITransport(app)  # type: ignore[arg-type] # Litestar types its scope more narrowly
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://api.example") as api:
             product = (await api.get(f"/products/{product_id}")).json()
     truth = truth_of(world)

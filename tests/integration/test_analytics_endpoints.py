@@ -33,7 +33,7 @@ def catalogue(pool: asyncpg.Pool) -> Catalogue:
 @pytest.fixture
 async def api(pool: asyncpg.Pool) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(pool, version="1", clock=lambda: NOW)
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type] # Litestar types its scope more narrowly
+    transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.example") as client:
         yield client
 

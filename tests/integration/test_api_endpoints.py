@@ -34,7 +34,7 @@ def catalogue(pool: asyncpg.Pool) -> Catalogue:
 
 def connect(pool: Any, **options: Any) -> httpx.AsyncClient:
     app = create_app(pool, version="1.2.3", clock=lambda: NOW, **options)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.example")  # type: ignore[arg-type] # Litestar types its scope more narrowly
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.example")
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def to_item_fields(summary: views.ProductSummary) -> dict[str, Any]:
         "availability": summary.availability,
         "in_stock": summary.availability is Availability.IN_STOCK,
         "changed_at": summary.changed_at,
-        "shops": tuple(named_shop(shop) for shop in summary.shops),
+        "shops": tuple([named_shop(shop) for shop in summary.shops]),
         "demo": summary.demo,
     }
 
@@ -75,7 +75,7 @@ def to_listings(shop: views.ShopListings, stale_before: datetime) -> schemas.Lis
         demo=shop.shop.demo,
         last_complete_crawl_at=shop.last_complete_crawl_at,
         stale=_is_stale(shop.last_complete_crawl_at, stale_before),
-        listings=tuple(_to_listing(listing) for listing in shop.listings),
+        listings=tuple([_to_listing(listing) for listing in shop.listings]),
     )
 
 
@@ -92,7 +92,7 @@ def _to_listing(listing: views.ListingState) -> schemas.Listing:
         observed_at=listing.observed_at,
         seen_at=listing.seen_at,
         delisted_at=listing.delisted_at,
-        offers=tuple(_to_offer(offer) for offer in listing.offers),
+        offers=tuple([_to_offer(offer) for offer in listing.offers]),
     )
 
 

@@ -17,7 +17,7 @@ from skatestock.api.analytics_endpoints import ANALYTICS_ENDPOINTS
 from skatestock.api.authentication import ACCOUNTS
 from skatestock.api.connections import Database, OpenPool
 from skatestock.api.context import STALE_AFTER_SECONDS, Context
-from skatestock.api.direct import CONTEXT
+from skatestock.api.direct import CONTEXT, Api
 from skatestock.api.documentation import build_documentation
 from skatestock.api.endpoints import ENDPOINTS
 from skatestock.api.event_endpoints import EVENT_ENDPOINTS
@@ -58,7 +58,7 @@ def create_app(
     auth: AuthSettings | None = None,
     cache: Redis | None = None,
     lifespan: tuple[Lifespan, ...] = (),
-) -> Litestar:
+) -> Api:
     """Build the application on a pool, or on a way to open one when it is first needed.
 
     `demo` says that everything in this catalogue comes from simulated shops; answers that hold such data are
@@ -83,7 +83,7 @@ def create_app(
     accounts = None if auth is None else Accounts(database.connect, auth, clock=clock)
     document = build_document(EVERY_ENDPOINT, version=version, demo=demo)
     handlers = [*EVERY_ENDPOINT, *build_documentation(document)]
-    return Litestar(
+    return Api(
         route_handlers=[*build_options(handlers), *handlers],
         dependencies={"context": Provide(lambda: context, use_cache=True, sync_to_thread=False)},
         exception_handlers={**HANDLERS, **ACCOUNT_HANDLERS},

@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import Middleware
 
 from skatestock.api.authentication import Auth, require_caller
-from skatestock.api.direct import answer_directly
+from skatestock.api.direct import DIRECT, answer_directly
 from skatestock.api.errors import (
     AccountsOffError,
     DatabaseAwayError,
@@ -104,7 +104,8 @@ def reads_directly(path: str, operation: Operation) -> Callable[[Callable[..., A
     """
     if operation.auth is not None or operation.body is not None:
         raise ValueError(f"{operation.name} is not open to everybody, or reads a body")
-    return _route(path, [HttpMethod.GET, HttpMethod.HEAD], operation, middleware=[answer_directly])
+    options = {DIRECT: True}
+    return _route(path, [HttpMethod.GET, HttpMethod.HEAD], operation, options, middleware=[answer_directly])
 
 
 def writes(
@@ -123,6 +124,7 @@ def _route(
     path: str,
     methods: list[HttpMethod],
     operation: Operation | None,
+    options: Mapping[str, Any] = MappingProxyType({}),
     middleware: Sequence[Middleware] = (),
 ) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
     if operation is None:
@@ -130,7 +132,7 @@ def _route(
     return route(
         path,
         http_method=methods,
-        opt={OPERATION: operation},
+        opt={OPERATION: operation, **options},
         status_code=operation.status,
         middleware=middleware,
         guards=[] if operation.auth is None else [require_caller(operation.auth, operation.scopes)],

@@ -1,10 +1,10 @@
 """From what the catalogue knows of products to what the API answers."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from operator import itemgetter
 
-from skatestock.api import product_schemas
+from skatestock.api import product_schemas, schemas
 from skatestock.api.answers import (
     named_shop,
     to_item,
@@ -21,10 +21,6 @@ from skatestock.catalog.product_filter import ProductFilter, Sort
 from skatestock.vocabulary.availability import Availability
 
 _STOCK_ORDER = {Availability.IN_STOCK: 0, Availability.UNKNOWN: 1, Availability.OUT_OF_STOCK: 2}
-
-_Order = tuple[int, bool, str, int, str]
-_Ordered = tuple[_Order, product_schemas.SizeOffer]
-_ORDER_FIRST = itemgetter(0)
 
 
 def to_list(
@@ -59,25 +55,20 @@ def to_facets(facets: facet_queries.Facets) -> product_schemas.Facets:
 
 def to_product(detail: views.ProductDetail, *, stale_before: datetime) -> product_schemas.Product:
     """Answer with a product and everything that the shops list of it."""
-    return product_schemas.Product(
-        product=to_item(detail.summary),
-        shops=tuple(to_listings(shop, stale_before) for shop in detail.shops),
-        sizes=to_sizes(detail),
-    )
+    shops = tuple([to_listings(shop, stale_before) for shop in detail.shops])
+    return product_schemas.Product(product=to_item(detail.summary), shops=shops, sizes=to_sizes(shops))
 
 
-def to_sizes(detail: views.ProductDetail) -> tuple[product_schemas.OfferedSize, ...]:
+def to_sizes(shops: Iterable[schemas.ListingsOfShop]) -> tuple[product_schemas.OfferedSize, ...]:
     """Turn what the shops list now around: for each size, who has it."""
-    by_size: dict[str | None, list[_Ordered]] = {}
-    for shop in detail.shops:
+    by_size: dict[str | None, list[product_schemas.SizeOffer]] = {}
+    for shop in shops:
         for listing in shop.listings:
-            if listing.delisted_at is not None:
-                continue
-            for offer in listing.offers:
-                if offer.availability is not Availability.GONE:
-                    shown = _to_size_offer(shop, listing, offer)
-                    by_size.setdefault(offer.size, []).append((_order(offer, shown), shown))
-    return tuple(_to_size(size, offers) for size, offers in by_size.items())
+            if listing.delisted_at is None:
+                for offer in listing.offers:
+                    if offer.availability is not Availability.GONE:
+                        by_size.setdefault(offer.size, []).append(_to_size_offer(shop, listing, offer))
+    return tuple([_to_size(size, offers) for size, offers in by_size.items()])
 
 
 def to_history(
@@ -115,34 +106,32 @@ def _to_text(amount: int | None) -> str | None:
     return None if amount is None else f"{Decimal(amount).scaleb(-3).normalize():f}"
 
 
-def _to_size(size: str | None, offers: list[_Ordered]) -> product_schemas.OfferedSize:
-    offers.sort(key=_ORDER_FIRST)
+def _to_size(size: str | None, offers: list[product_schemas.SizeOffer]) -> product_schemas.OfferedSize:
+    if len(offers) > 1:
+        offers.sort(key=_order)
     return product_schemas.OfferedSize(
-        size=size,
-        in_stock=offers[0][1].availability is Availability.IN_STOCK,
-        offers=tuple([shown for _, shown in offers]),
+        size=size, in_stock=offers[0].availability is Availability.IN_STOCK, offers=tuple(offers)
     )
 
 
 def _to_size_offer(
-    shop: views.ShopListings, listing: views.ListingState, offer: views.OfferState
+    shop: schemas.ListingsOfShop, listing: schemas.Listing, offer: schemas.Offer
 ) -> product_schemas.SizeOffer:
-    discount = views.discount_percent(offer.price, offer.compare_at)
     return product_schemas.SizeOffer(
-        shop=shop.shop.slug,
+        shop=shop.slug,
         listing=listing.id,
         offer=offer.id,
         url=listing.url,
-        price=to_price(offer.price),
-        compare_at=None if discount is None else to_price(offer.compare_at),
-        discount_percent=discount,
+        price=offer.price,
+        compare_at=offer.compare_at,
+        discount_percent=offer.discount_percent,
         availability=offer.availability,
     )
 
 
-def _order(offer: views.OfferState, shown: product_schemas.SizeOffer) -> _Order:
+def _order(offer: product_schemas.SizeOffer) -> tuple[int, bool, str, int, str]:
     currency, minor = ("", 0) if offer.price is None else (offer.price.currency, offer.price.minor)
-    return _STOCK_ORDER[offer.availability], offer.price is None, currency, minor, shown.shop
+    return _STOCK_ORDER[offer.availability], offer.price is None, currency, minor, offer.shop
 
 
 def _to_lows(series: LowSeries) -> product_schemas.LowSeries:

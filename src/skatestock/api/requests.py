@@ -54,12 +54,15 @@ def mark_demo(request: AnyRequest, demo: bool) -> None:
 
 async def check_limits(request: AnyRequest) -> None:
     """Refuse an address or a body that is too large; raises AddressTooLongError or BodyTooLargeError."""
-    raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
-    if len(raw_path) + len(request.scope["query_string"]) > MAX_ADDRESS_BYTES:
+    scope = request.scope
+    path = scope.get("raw_path") or scope["path"].encode()
+    if len(path) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
         raise AddressTooLongError(f"path and query may have {MAX_ADDRESS_BYTES} bytes")
-    length = next((value for name, value in request.scope["headers"] if name == b"content-length"), b"0")
-    if not length.isdigit() or int(length[:20]) > MAX_BODY_BYTES:
-        raise BodyTooLargeError(f"a body may have {MAX_BODY_BYTES} bytes")
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            if not value.isdigit() or int(value[:20]) > MAX_BODY_BYTES:
+                raise BodyTooLargeError(f"a body may have {MAX_BODY_BYTES} bytes")
+            return
 
 
 async def set_headers(message: Message, scope: Scope) -> None:
@@ -68,15 +71,18 @@ async def set_headers(message: Message, scope: Scope) -> None:
     A coroutine that awaits nothing: the framework would send a plain function through a thread, twice for
     each request.
     """
-    if message["type"] != "http.response.start":
-        return
-    # On the lines themselves: the framework's view of them reads all of them anew for each look-up.
-    lines = [*message.get("headers", ())]
+    if message["type"] == "http.response.start":
+        # On the lines themselves: the framework's view of them reads all of them anew for each look-up.
+        lines = [*message.get("headers", ())]
+        finish_headers(lines, scope, message["status"], demo=scope["litestar_app"].state.demo)
+        message["headers"] = lines
+
+
+def finish_headers(lines: list[tuple[bytes, bytes]], scope: Scope, status: int, *, demo: bool) -> None:
+    """Add to the header lines of an answer what every answer carries; `demo` where all data are."""
     given = {name.lower() for name, _value in lines}
-    lines += find_sharing(scope, message["status"], given)
+    lines += find_sharing(scope, status, given)
     lines.append((b"x-request-id", find_request_id(scope).encode()))
-    missing = _LINES if given.isdisjoint(_NAMES) else [line for line in _LINES if line[0] not in given]
-    lines += missing
-    if scope["state"].get(_DEMO) or scope["litestar_app"].state.demo:
+    lines += _LINES if given.isdisjoint(_NAMES) else [line for line in _LINES if line[0] not in given]
+    if demo or scope["state"].get(_DEMO):
         lines.append(_DEMO_LINE)
-    message["headers"] = lines

@@ -49,7 +49,7 @@ def share(request: Request[Any, Any, Any], *tags: str) -> None:
 
 def find_sharing(scope: Scope, status: int, given: Collection[bytes]) -> list[tuple[bytes, bytes]]:
     """Tell the headers that say who may keep an answer; `given` are those it has already."""
-    has_credentials = any(name in _CREDENTIALS for name, _value in scope["headers"])
+    has_credentials = not _CREDENTIALS.isdisjoint([name for name, _value in scope["headers"]])
     tags = scope["state"].get(_TAGS)
     lines: list[tuple[bytes, bytes]] = []
     control = _ALONE

@@ -6,6 +6,7 @@ delisted ones. It is read from the catalogue's own tables, so that it is never b
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import lru_cache
 
 import asyncpg
 import msgspec
@@ -20,6 +21,7 @@ from skatestock.catalog.views import (
     OfferState,
     PriceStep,
     ProductDetail,
+    ProductName,
     ProductSummary,
     ShopListings,
     ShopName,
@@ -105,8 +107,7 @@ async def find_product(connection: Connection, product_id: int) -> ProductDetail
     if not rows:
         return None
     shops = () if rows[0]["listing_key"] is None else _read_shop_listings(rows)
-    label = _read_product(product_id, rows[0])
-    return ProductDetail(summary=summarise(label, shops), shops=shops)
+    return ProductDetail(summary=summarise(_read_product_name(product_id, rows[0]), shops), shops=shops)
 
 
 _FIND_SUMMARIES = """
@@ -213,6 +214,8 @@ def _read_shop(row: asyncpg.Record) -> ShopState:
 # A word in a row is looked up for each offer: calling the enumeration costs five times as much.
 _AVAILABILITIES: dict[str, Availability] = {word.value: word for word in Availability}
 _decode_options = msgspec.json.Decoder(dict[str, str]).decode
+# Prices are few, and read for each offer: finding one that is there is cheaper than making one.
+_known_money = lru_cache(maxsize=8192)(Money)
 
 _AVAILABILITY_BY_RANK = (
     Availability.IN_STOCK,
@@ -243,41 +246,39 @@ def _read_summary(row: asyncpg.Record) -> ProductSummary:
     )
 
 
-def _read_product(product_id: int, row: asyncpg.Record) -> ProductSummary:
-    """Read what a product is called; what it costs follows from its listings."""
-    return ProductSummary(
+def _read_product_name(product_id: int, row: asyncpg.Record) -> ProductName:
+    return ProductName(
         id=product_id,
         name=row["product_name"],
         brand=_read_label(row["brand_slug"], row["brand_name"]),
         category=_read_label(row["category_slug"], row["category_name"]),
         colourway=row["product_colourway"],
-        image_url=None,
-        price=None,
-        price_highest=None,
-        compare_at=None,
-        availability=Availability.GONE,
-        changed_at=None,
-        shops=(),
-        demo=False,
     )
 
 
 def _read_shop_listings(rows: list[asyncpg.Record]) -> tuple[ShopListings, ...]:
     """Gather rows, one per offer, which come ordered by shop and listing."""
-    offers: dict[int, list[OfferState]] = {}
-    listings: dict[str, dict[int, asyncpg.Record]] = {}
+    shops: list[tuple[asyncpg.Record, list[ListingState]]] = []
+    slug, first, offers = None, rows[0], list[OfferState]()
     for row in rows:
-        listings.setdefault(row["slug"], {}).setdefault(row["listing_key"], row)
-        known = offers.setdefault(row["listing_key"], [])
+        if row["listing_key"] != first["listing_key"]:
+            shops[-1][1].append(_read_listing(first, offers))
+            first, offers = row, []
+        if row["slug"] != slug:
+            slug = row["slug"]
+            shops.append((row, []))
         if row["id"] is not None:
-            known.append(_read_offer(row))
+            offers.append(_read_offer(row))
+    shops[-1][1].append(_read_listing(first, offers))
     return tuple(
-        ShopListings(
-            shop=_read_shop_name(first := next(iter(by_key.values()))),
-            last_complete_crawl_at=first["last_complete_crawl_at"],
-            listings=tuple(_read_listing(row, offers[key]) for key, row in by_key.items()),
-        )
-        for by_key in listings.values()
+        [
+            ShopListings(
+                shop=_read_shop_name(row),
+                last_complete_crawl_at=row["last_complete_crawl_at"],
+                listings=tuple(listings),
+            )
+            for row, listings in shops
+        ]
     )
 
 
@@ -299,13 +300,7 @@ def _read_listing(row: asyncpg.Record, offers: list[OfferState]) -> ListingState
 
 
 def _read_offer(row: asyncpg.Record) -> OfferState:
-    held = None
-    if row["held_at"] is not None:
-        held = HeldPrice(
-            price=Money(row["held_price_minor"], row["currency"]),
-            compare_at=_read_money(row["held_compare_at_minor"], row["currency"]),
-            held_at=row["held_at"],
-        )
+    currency, price, compare_at = row["currency"], row["price_minor"], row["compare_at_minor"]
     return OfferState(
         id=row["id"],
         offer_id=row["offer_id"],
@@ -314,11 +309,19 @@ def _read_offer(row: asyncpg.Record) -> OfferState:
         size=row["size"],
         sku=row["sku"],
         barcode=row["barcode"],
-        price=_read_money(row["price_minor"], row["currency"]),
-        compare_at=_read_money(row["compare_at_minor"], row["currency"]),
+        price=None if price is None else _known_money(price, currency),
+        compare_at=None if compare_at is None else _known_money(compare_at, currency),
         availability=_AVAILABILITIES[row["availability"]],
         since_at=row["since_at"],
-        held=held,
+        held=None if row["held_at"] is None else _read_held(row),
+    )
+
+
+def _read_held(row: asyncpg.Record) -> HeldPrice:
+    return HeldPrice(
+        price=Money(row["held_price_minor"], row["currency"]),
+        compare_at=_read_money(row["held_compare_at_minor"], row["currency"]),
+        held_at=row["held_at"],
     )
 
 

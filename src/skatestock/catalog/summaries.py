@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable
 
-import msgspec
-
-from skatestock.catalog.views import ListingState, OfferState, ProductSummary, ShopListings
+from skatestock.catalog.views import ListingState, OfferState, ProductName, ProductSummary, ShopListings
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money
 
@@ -12,40 +10,44 @@ from skatestock.vocabulary.money import Money
 _RANKED = (Availability.IN_STOCK, Availability.UNKNOWN, Availability.OUT_OF_STOCK, Availability.GONE)
 
 
-def summarise(product: ProductSummary, shops: tuple[ShopListings, ...]) -> ProductSummary:
-    """Complete a product with what its live listings say, or where none is left, the delisted ones."""
-    live = [(shop, listing) for shop in shops for listing in shop.listings if listing.delisted_at is None]
-    considered = live or [(shop, listing) for shop in shops for listing in shop.listings]
+def summarise(product: ProductName, shops: tuple[ShopListings, ...]) -> ProductSummary:
+    """Tell what a product's live listings say of it, or where none is left, the delisted ones."""
+    listed = [(shop.shop, listing) for shop in shops for listing in shop.listings]
+    considered = [pair for pair in listed if pair[1].delisted_at is None] or listed
     offers = [offer for _, listing in considered for offer in listing.offers]
     found = {offer.availability for offer in offers}
     best_word = next((word for word in _RANKED if word in found), Availability.GONE)
     best = [offer for offer in offers if offer.availability is best_word and offer.price is not None]
     cheapest = best[0] if len(best) == 1 else min(best, key=_order, default=None)
-    names = {shop.shop.slug: shop.shop for shop, _ in considered}
+    names = {shop.slug: shop for shop, _ in considered}
     price = None if cheapest is None else cheapest.price
-    return msgspec.structs.replace(
-        product,
-        image_url=_find_image(listing for _, listing in considered),
+    return ProductSummary(
+        id=product.id,
+        name=product.name,
+        brand=product.brand,
+        category=product.category,
+        colourway=product.colourway,
+        image_url=_find_image([listing for _, listing in considered]),
         price=price,
-        price_highest=_find_highest(best, price),
+        price_highest=price if len(best) == 1 else _find_highest(best, price),
         compare_at=None if cheapest is None else _discounted_from(cheapest),
         availability=best_word,
-        changed_at=max((offer.since_at for offer in offers), default=None),
-        shops=tuple(names[slug] for slug in sorted(names)),
-        demo=any(shop.demo for shop in names.values()),
+        changed_at=max([offer.since_at for offer in offers], default=None),
+        shops=tuple(names.values()) if len(names) == 1 else tuple([names[slug] for slug in sorted(names)]),
+        demo=any([shop.demo for shop in names.values()]),
     )
 
 
 def _order(offer: OfferState) -> tuple[str, int, int]:
     """Order by currency and price; of equals, the highest compare-at price comes first."""
     assert offer.price is not None
-    compare_at = -1 if offer.compare_at is None else offer.compare_at.minor
-    return offer.price.currency, offer.price.minor, -compare_at
+    minor, currency = offer.price
+    return currency, minor, 1 if offer.compare_at is None else -offer.compare_at.minor
 
 
 def _find_highest(offers: Iterable[OfferState], price: Money | None) -> Money | None:
     prices = [offer.price for offer in offers if offer.price is not None]
-    return max((one for one in prices if price and one.currency == price.currency), default=None)
+    return max([one for one in prices if price and one.currency == price.currency], default=None)
 
 
 def _discounted_from(offer: OfferState) -> Money | None:

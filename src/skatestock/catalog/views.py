@@ -27,6 +27,16 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
+class ProductName(NamedTuple):
+    """What a product is, whatever it costs."""
+
+    id: int
+    name: str
+    brand: Label | None
+    category: Label | None
+    colourway: str | None
+
+
 class ProductSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A product with what it costs now."""
 

@@ -61,5 +61,8 @@ def _find_metrics(endpoint: str, method: str, status: int) -> tuple[Counter, His
 
 
 def _is_stream(message: Any) -> bool:
-    headers = message.get("headers", ())
-    return any(name == b"content-type" and value.startswith(_STREAM) for name, value in headers)
+    for name, value in message.get("headers", ()):
+        if name == b"content-type":
+            is_stream: bool = value.startswith(_STREAM)
+            return is_stream
+    return False
