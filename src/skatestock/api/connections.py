@@ -62,7 +62,7 @@ class Database:
     def find_kept(self) -> PoolConnectionProxy | None:
         """Take a connection that was kept from an earlier loan."""
         kept = self._kept
-        if not kept or not _is_in_order(kept[-1]):
+        if not kept or _is_lost(kept[-1]):
             return None
         connection = kept.pop()
         self._fewest_kept = min(self._fewest_kept, len(kept))
@@ -86,7 +86,7 @@ class Database:
         """Keep a connection for the next loan; tells whether it was kept, or has to be released."""
         if self._open is None or self._pool is None or self._waiting:
             return False
-        if not _is_in_order(connection):
+        if _is_lost(connection) or connection.is_in_transaction():
             return False
         self._kept.append(connection)
         if self._sweeping is None:
@@ -126,12 +126,12 @@ class Database:
             return self._pool
 
 
-def _is_in_order(connection: PoolConnectionProxy) -> bool:
+def _is_lost(connection: PoolConnectionProxy) -> bool:
     try:
-        return not connection.is_closed() and not connection.is_in_transaction()
+        return connection.is_closed()
     except asyncpg.InterfaceError:
-        # it was lost, and the pool has taken it back already
-        return False
+        # the pool noticed, and has taken it back already
+        return True
 
 
 class Loan:

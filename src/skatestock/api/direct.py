@@ -25,6 +25,7 @@ DIRECT = "direct"
 
 _RAISED = "skatestock_raised"
 _TYPE = (b"content-type", b"application/json")
+_GIVEN = frozenset({b"content-type", b"content-length"})
 # Of other hosts the framework judges whether they make sense.
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\-\[\]]*\Z")
 
@@ -117,7 +118,7 @@ class Api(Litestar):
             await super().__call__(scope, receive, send)
             return
         headers = [_TYPE, (b"content-length", b"%d" % len(body))]
-        finish_headers(headers, scope, 200, demo=self._is_demo)
+        finish_headers(headers, scope, 200, _GIVEN, demo=self._is_demo)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 

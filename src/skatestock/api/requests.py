@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from litestar import Request
@@ -74,13 +75,15 @@ async def set_headers(message: Message, scope: Scope) -> None:
     if message["type"] == "http.response.start":
         # On the lines themselves: the framework's view of them reads all of them anew for each look-up.
         lines = [*message.get("headers", ())]
-        finish_headers(lines, scope, message["status"], demo=scope["litestar_app"].state.demo)
+        given = {name.lower() for name, _value in lines}
+        finish_headers(lines, scope, message["status"], given, demo=scope["litestar_app"].state.demo)
         message["headers"] = lines
 
 
-def finish_headers(lines: list[tuple[bytes, bytes]], scope: Scope, status: int, *, demo: bool) -> None:
-    """Add to the header lines of an answer what every answer carries; `demo` where all data are."""
-    given = {name.lower() for name, _value in lines}
+def finish_headers(
+    lines: list[tuple[bytes, bytes]], scope: Scope, status: int, given: AbstractSet[bytes], *, demo: bool
+) -> None:
+    """Add to the header lines of an answer, whose names are `given`, what every answer carries."""
     lines += find_sharing(scope, status, given)
     lines.append((b"x-request-id", find_request_id(scope).encode()))
     lines += _LINES if given.isdisjoint(_NAMES) else [line for line in _LINES if line[0] not in given]

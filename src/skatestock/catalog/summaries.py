@@ -6,18 +6,13 @@ from skatestock.catalog.views import ListingState, OfferState, ProductName, Prod
 from skatestock.vocabulary.availability import Availability
 from skatestock.vocabulary.money import Money
 
-# What counts first.
-_RANKED = (Availability.IN_STOCK, Availability.UNKNOWN, Availability.OUT_OF_STOCK, Availability.GONE)
-
 
 def summarise(product: ProductName, shops: tuple[ShopListings, ...]) -> ProductSummary:
     """Tell what a product's live listings say of it, or where none is left, the delisted ones."""
     listed = [(shop.shop, listing) for shop in shops for listing in shop.listings]
     considered = [pair for pair in listed if pair[1].delisted_at is None] or listed
     offers = [offer for _, listing in considered for offer in listing.offers]
-    found = {offer.availability for offer in offers}
-    best_word = next((word for word in _RANKED if word in found), Availability.GONE)
-    best = [offer for offer in offers if offer.availability is best_word and offer.price is not None]
+    availability, best = _find_best(offers)
     cheapest = best[0] if len(best) == 1 else min(best, key=_order, default=None)
     names = {shop.slug: shop for shop, _ in considered}
     price = None if cheapest is None else cheapest.price
@@ -31,11 +26,30 @@ def summarise(product: ProductName, shops: tuple[ShopListings, ...]) -> ProductS
         price=price,
         price_highest=price if len(best) == 1 else _find_highest(best, price),
         compare_at=None if cheapest is None else _discounted_from(cheapest),
-        availability=best_word,
+        availability=availability,
         changed_at=max([offer.since_at for offer in offers], default=None),
         shops=tuple(names.values()) if len(names) == 1 else tuple([names[slug] for slug in sorted(names)]),
-        demo=any([shop.demo for shop in names.values()]),
+        demo=any(shop.demo for shop in names.values()),
     )
+
+
+def _find_best(offers: Iterable[OfferState]) -> tuple[Availability, list[OfferState]]:
+    """Find the best availability, and the offers with a price that have it."""
+    # Compared by identity: an enumeration's members are slow to hash.
+    sold_out, unknown, in_stock, gone = [], [], [], []
+    for offer in offers:
+        word = offer.availability
+        if word is Availability.OUT_OF_STOCK:
+            sold_out.append(offer)
+        elif word is Availability.IN_STOCK:
+            in_stock.append(offer)
+        elif word is Availability.UNKNOWN:
+            unknown.append(offer)
+        else:
+            gone.append(offer)
+    best = in_stock or unknown or sold_out or gone
+    availability = best[0].availability if best else Availability.GONE
+    return availability, [offer for offer in best if offer.price is not None]
 
 
 def _order(offer: OfferState) -> tuple[str, int, int]:
