@@ -18,7 +18,7 @@ from benchmarks.rounds import percentile
 from benchmarks.servers import Servers, open_servers
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from skatestock.cli.event_log import TOPICS
+from skatestock.cli.event_topics import TOPICS
 from skatestock.cli.kafka import open_kafka
 from skatestock.database.pool import Pool, connect
 from skatestock.eventlog.kafka import KafkaServers, ensure_topics

@@ -33,7 +33,7 @@ from redis.asyncio import Redis
 
 from skatestock.catalog.commands import ensure_shops
 from skatestock.cli.crawling import KIND, job_of
-from skatestock.cli.event_log import TOPICS
+from skatestock.cli.event_topics import TOPICS
 from skatestock.cli.shop_list import shop_records
 from skatestock.crawl.completeness import EarlierCounts
 from skatestock.crawl.conditional import Fetched

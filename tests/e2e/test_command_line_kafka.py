@@ -18,7 +18,7 @@ from tests.ports import refusing_port
 from tests.servers import require_kafka, run_apart
 
 from skatestock.cli.demo import format_shops
-from skatestock.cli.event_log import TOPICS
+from skatestock.cli.event_topics import TOPICS
 from skatestock.crawl.shops import derive_demo_shops, load_shops
 from skatestock.embedded.kafka import EmbeddedKafka, Listener
 from skatestock.eventlog.kafka import KafkaServers

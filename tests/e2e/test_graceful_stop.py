@@ -17,7 +17,7 @@ from tests.e2e.processes import command_environ, run_command
 from tests.ingest_shop import add_shop, offer, points, seen
 
 from skatestock.cli.demo import format_shops
-from skatestock.cli.event_log import TOPICS
+from skatestock.cli.event_topics import TOPICS
 from skatestock.crawl.reasons import CrawlReason
 from skatestock.crawl.shops import derive_demo_shops, load_shops
 from skatestock.database.pool import Pool

@@ -19,7 +19,7 @@ from skatestock.catalog.commands import ensure_shops
 from skatestock.catalog.crawl_queries import fetch_last_fingerprints, fetch_listing_counts
 from skatestock.cli.crawl_ends import finish_crawl
 from skatestock.cli.errors import INCOMPLETE, INTERRUPTED, UsageError
-from skatestock.cli.event_log import PARTITIONS
+from skatestock.cli.event_topics import PARTITIONS
 from skatestock.cli.options import Data, flag, settings_from
 from skatestock.cli.platform import Platform, may_have_database, open_platform
 from skatestock.cli.processes import ingest_until_idle, stop_on_signals

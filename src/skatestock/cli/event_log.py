@@ -1,24 +1,21 @@
 """Which event log a process works with: tables in PostgreSQL, or Kafka with a schema registry."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from skatestock.cli.event_topics import TOPICS
 from skatestock.database.pool import Pool
 from skatestock.eventlog.measured import measure_log
 from skatestock.eventlog.port import EventLog
 from skatestock.eventlog.postgres import PostgresEventLog
 from skatestock.events.codec import Codec
-from skatestock.ingest.consumer import TOPIC
 from skatestock.settings import Settings
 
 if TYPE_CHECKING:
     from skatestock.eventlog.schema_registry import SchemaRegistry
-
-PARTITIONS = 6
-TOPICS: Mapping[str, int] = {TOPIC: PARTITIONS}
 
 
 class OpenLog(NamedTuple):

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from skatestock.cli.event_log import TOPICS
+from skatestock.cli.event_topics import TOPICS
 from skatestock.database.pool import Pool
 from skatestock.eventlog.kafka import KafkaEventLog, KafkaServers, describe_topics
 from skatestock.eventlog.kafka.dead_letter_relay import relay_dead_letters

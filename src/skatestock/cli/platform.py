@@ -12,7 +12,8 @@ import msgspec
 import skatestock
 from skatestock.catalog.commands_record import PARTITIONED_BY_MONTH
 from skatestock.cli.errors import NothingRunsError
-from skatestock.cli.event_log import TOPICS, describe_servers, open_event_log
+from skatestock.cli.event_log import describe_servers, open_event_log
+from skatestock.cli.event_topics import TOPICS
 from skatestock.database.partitions import ensure_month_partitions, months_around
 from skatestock.database.pool import Connection, Pool, close_pool, create_pool
 from skatestock.database.transactions import transaction

@@ -6,7 +6,7 @@ import msgspec
 from cyclopts import App
 from rich.markup import escape
 
-from skatestock.cli.event_log import TOPICS
+from skatestock.cli.event_topics import TOPICS
 from skatestock.cli.kafka import kafka_of
 from skatestock.cli.options import Data, Json, settings_from
 from skatestock.cli.platform import SHORT_PATIENCE_SECONDS, complete_settings, get_database_url
