@@ -1,4 +1,7 @@
-"""`GET /products` on 100,000 listings: the API's application, uncached, beside the bare statement."""
+"""`GET /products` on 100,000 listings: the API's application, uncached, beside the bare statement.
+
+With --history also `GET /analytics/discount-patterns`, on five million price points of their offers.
+"""
 
 import argparse
 import asyncio
@@ -12,11 +15,13 @@ from urllib.parse import urlencode
 import asyncpg
 import msgspec
 from benchmarks.figures import RESULTS, Figure, make_report, publish
+from benchmarks.price_history import write_history
 from benchmarks.product_catalogue import NOW, Scale, write_catalogue
 from benchmarks.rounds import compare, percentile, time_in_turns
 from benchmarks.servers import open_servers
 
 from skatestock.api.app import create_app
+from skatestock.catalog.commands_discounts import read_out_next
 from skatestock.catalog.commands_index import begin_build, build_next
 from skatestock.catalog.index_queries import Statement, write_list
 from skatestock.catalog.product_filter import ProductFilter, Sort
@@ -38,6 +43,13 @@ _QUESTIONS: Mapping[str, Mapping[str, str]] = {
     "facets of what is in stock": {"in_stock": "true", "facets": "true"},
 }
 """What is asked besides, with no limit of its own."""
+_PATTERNS: Mapping[str, str] = {
+    "discounts of 30 days": "/analytics/discount-patterns",
+    "discounts of 90 days": "/analytics/discount-patterns?days=90",
+    "discounts of one shop": "/analytics/discount-patterns?shop=shop-3",
+    "discounts of a category": "/analytics/discount-patterns?category=decks",
+}
+_PATTERNS_REACH_MS = 1000.0
 
 Ask = Callable[[str], Awaitable[bytes]]
 
@@ -149,6 +161,41 @@ async def measure(dsn: str, samples: int) -> list[Figure]:
         await pool.close()
 
 
+async def measure_history(dsn: str, samples: int) -> list[Figure]:
+    """Write a history, and time what is told of its discounts, before and after it was read out."""
+    pool = await create_pool(dsn, application_name="bench api", min_size=1, max_size=2)
+    try:
+        ask = make_asker(create_app(pool, version="bench", clock=lambda: NOW))
+        async with pool.acquire() as connection:
+            await connection.execute("SET statement_timeout = 0")
+            points = await write_history(connection)
+            await connection.execute("VACUUM ANALYZE")
+        before = {name: await ask(address) for name, address in _PATTERNS.items()}
+        whole = await time_in_turns({"history": lambda: ask(_PATTERNS["discounts of 30 days"])}, 3)
+        async with pool.acquire() as connection:
+            began = time.perf_counter()
+            while await read_out_next(connection, NOW):
+                pass
+            seconds = time.perf_counter() - began
+        if before != {name: await ask(address) for name, address in _PATTERNS.items()}:
+            raise RuntimeError("what is kept of the history answers otherwise than the history")
+        figures = [
+            msgspec.structs.replace(
+                await _time_alone(name, ask, address, samples // 4), reach=_PATTERNS_REACH_MS
+            )
+            for name, address in _PATTERNS.items()
+        ]
+        said = f"{points:,} price points"
+        from_history = percentile(whole["history"], 50)
+        return [
+            *figures,
+            Figure(name="the first, from the history", unit="s", value=from_history, note=said),
+            Figure(name="reading out 90 days", unit="s", value=seconds),
+        ]
+    finally:
+        await pool.close()
+
+
 async def run_bare(pool: Pool, statement: Statement) -> object:
     """Run the statement of a list, and make nothing of its rows."""
     async with pool.acquire() as connection:
@@ -217,12 +264,14 @@ def _spread(values: list[float]) -> str:
     return f"p95 {percentile(values, 95) * 1000:.1f} ms, p99 {percentile(values, 99) * 1000:.1f} ms"
 
 
-async def run(listings: int, samples: int) -> int:
+async def run(listings: int, samples: int, *, history: bool) -> int:
     """Measure, print, and return the exit code."""
     async with open_servers() as servers:
         built = await build_catalogue(servers.postgres.dsn, listings)
         figures = await measure(servers.postgres.dsn, samples)
         figures.append(Figure(name="building the index", unit="s", value=built))
+        if history:
+            figures += await measure_history(servers.postgres.dsn, samples)
         what = f"GET /products on {listings:,} listings with five offers each, p50 uncached"
         return publish(make_report("products", what, figures))
 
@@ -232,9 +281,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--listings", type=int, default=100_000)
     parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--history", action="store_true", help="also measure on a history of price points")
     options = parser.parse_args()
     try:
-        return asyncio.run(run(options.listings, options.samples))
+        return asyncio.run(run(options.listings, options.samples, history=options.history))
     except asyncpg.PostgresError as error:
         print(f"the benchmark failed: {error}")
         return 1

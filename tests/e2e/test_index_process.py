@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -86,6 +87,25 @@ async def test_days_that_have_ended_are_reckoned_beside_the_index(
         await asyncio.sleep(0.05)
     ended = "SELECT max(day) = (now() AT TIME ZONE 'UTC')::date - 1 FROM trend_days"
     assert await pool.fetchval(ended)
+
+
+async def test_discounts_are_read_out_of_the_history_beside_the_index(
+    pool: asyncpg.Pool, processes: IndexProcesses
+) -> None:
+    catalogue = Catalogue(pool)
+    listing = await catalogue.add_listing(
+        await catalogue.add_product("Deck"), await catalogue.add_shop("labor")
+    )
+    offer = await catalogue.add_offer(listing, 4000)
+    now = await pool.fetchval("SELECT date_trunc('second', now())")
+    for days, compare_at in ((30, None), (20, 5000), (10, None)):
+        await catalogue.add_point(offer, now - timedelta(days=days), 4000, compare_at)
+    processes.start()
+    async with asyncio.timeout(30):
+        while not await pool.fetchval("SELECT kept_until > now() - interval '1 hour' FROM discount_state"):
+            await asyncio.sleep(0.05)
+    ended = await pool.fetch("SELECT began_at, ended_at, discounts FROM discount_ends")
+    assert [tuple(row) for row in ended] == [(now - timedelta(days=20), now - timedelta(days=10), 1)]
 
 
 async def test_an_index_that_is_stopped_gives_way_at_once(

@@ -15,11 +15,12 @@ from skatestock.api.questions import NoQuestion, parse_question
 from skatestock.api.requests import AnyRequest, mark_demo
 from skatestock.api.schemas import Price
 from skatestock.api.sharing import CATALOGUE, INDEX, share
+from skatestock.catalog.discount_queries import find_discounts
 from skatestock.catalog.freshness import judge_freshness
 from skatestock.catalog.index_queries import find_index_lag
 from skatestock.catalog.metric_queries import ShopCounts, count_by_shop, count_catalogue
 from skatestock.catalog.queries import find_shops
-from skatestock.catalog.trend_queries import Chosen, TrendDay, find_discounts, find_trends
+from skatestock.catalog.trend_queries import Chosen, TrendDay, find_trends
 from skatestock.catalog.views import ShopState
 from skatestock.vocabulary.money import Money
 
@@ -31,8 +32,8 @@ from skatestock.vocabulary.money import Money
         summary="Show how prices and stock went by day",
         description="Per day: how many offers were in stock as it ended, the lowest and the median of their "
         "prices, and what happened to offers. In one series for each currency, or told apart by shop, "
-        "brand or "
-        "category. Of offers as they are grouped today.",
+        "brand or category. Finished days may count offers by the shop, brand and category that they had "
+        "then.",
         tag="Analytics",
         question=schemas.TrendsQuestion,
         answer=schemas.Trends,
@@ -115,8 +116,7 @@ async def get_discount_patterns(
         name="get_metrics",
         summary="Show what there is, how fresh, and what is wrong with it",
         description="Counts of the whole catalogue, how far lists are behind it, and for each shop its "
-        "freshness, "
-        "its crawls of the last day and the open issues of its data.",
+        "freshness, its crawls of the last day and the open issues of its data.",
         tag="Analytics",
         answer=schemas.Metrics,
         problems=(*READS_QUERY, *READS_DATABASE),

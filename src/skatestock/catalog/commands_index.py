@@ -11,6 +11,7 @@ from typing import NamedTuple
 import asyncpg
 
 from skatestock.catalog.commands_changes import INDEX_CHANNEL
+from skatestock.catalog.commands_discounts import follow_late_points, forget_discounts
 from skatestock.catalog.commands_trends import take_out_days, take_out_from
 from skatestock.catalog.product_filter import SOLD_OUT
 from skatestock.database.pool import Connection
@@ -257,7 +258,7 @@ async def follow_changes(connection: Connection) -> Followed:
         if product_ids:
             await index_products(connection, sorted(product_ids))
         reached: int = changes[taken - 1]["position"]
-        await _take_out_days(connection, changes[:taken])
+        await _follow_history(connection, changes[:taken])
         await connection.execute(_MOVE, reached)
         delay_seconds: float = await connection.fetchval(_FIND_DELAY, changes[0]["changed_at"])
     return Followed(reached, len(product_ids), delay_seconds, False, reached < position)
@@ -274,6 +275,7 @@ async def begin_build(connection: Connection, *, anew: bool = True) -> None:
         if anew or state is None or state["built_to"] is None:
             await connection.execute(_BEGIN)
             await take_out_from(connection, date.min)
+            await forget_discounts(connection)
 
 
 async def build_next(connection: Connection) -> Building:
@@ -302,12 +304,15 @@ async def rebuild_index(connection: Connection) -> None:
         pass
 
 
-async def _take_out_days(connection: Connection, changes: list[asyncpg.Record]) -> None:
+async def _follow_history(connection: Connection, changes: list[asyncpg.Record]) -> None:
+    """Mend what is kept of the history that these changes have changed."""
     moments = [moment for change in changes for moment in change["point_moments"]]
     listing_ids = [listing_id for change in changes for listing_id in change["new_listing_ids"]]
     if moments or listing_ids:
         now = await connection.fetchval("SELECT now()")
         await take_out_days(connection, moments, listing_ids, now.astimezone(UTC).date())
+        positions = range(changes[0]["position"], changes[-1]["position"] + 1)
+        await follow_late_points(connection, positions, moments, listing_ids)
 
 
 def _take(changes: list[asyncpg.Record]) -> tuple[int, set[int]]:

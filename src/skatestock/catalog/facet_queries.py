@@ -108,7 +108,10 @@ class _Value(NamedTuple):
 
 
 class _FacetStatement:
-    """All facets as one statement: each from the least that tells it, and nothing read twice."""
+    """All facets as one statement: each from the least that tells it, and nothing read twice.
+
+    What several facets read, PostgreSQL keeps in memory; what one reads, it never does.
+    """
 
     def __init__(self, wanted: ProductFilter, search: Search | None, now: datetime) -> None:
         self.arguments: list[Any] = []
@@ -158,7 +161,7 @@ class _FacetStatement:
             conditions = write_conditions(others, self.arguments, searched=self._searched)
             name = f"offers_{len(self._offers)}"
             rows = f"SELECT {_COLUMNS} FROM indexed_offers WHERE {conditions.where}"  # noqa: S608 - names of ours
-            self._relations.append(f"{name} AS MATERIALIZED ({rows})")
+            self._relations.append(f"{name} AS ({rows})")
             self._offers[others] = name, conditions.having
         return self._offers[others]
 
@@ -174,7 +177,7 @@ class _FacetStatement:
                 base, having = self._name_offers(others)
                 rows = _PRODUCTS_OF_OFFERS.format(base=base, having=having)
             name = f"products_{len(self._products)}"
-            self._relations.append(f"{name} AS MATERIALIZED ({rows})")
+            self._relations.append(f"{name} AS ({rows})")
             self._products[others, whole] = name
         return self._products[others, whole]
 

@@ -7,7 +7,7 @@ import asyncpg
 
 from skatestock.catalog.change_queries import CatalogueChange, Clock, find_changes, find_clock
 from skatestock.catalog.commands_changes import CHANNEL, INDEX_CHANNEL
-from skatestock.database.transactions import LISTENING_LOSSES
+from skatestock.database.listening import LISTENING_LOSSES, listening
 from skatestock.telemetry.logs import get_logger
 from skatestock.vocabulary.time import utc_now
 
@@ -46,6 +46,7 @@ class Follower:
         self._poll_seconds = poll_seconds
         self._epoch: str | None = None
         self._position = 0
+        self._lost = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -61,30 +62,30 @@ class Follower:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _keep_following(self) -> None:
-        lost = False
         while True:
             try:
-                connection = await self._connect()
-                try:
-                    if lost:
-                        _log.info("catalogue_followed_again")
-                    lost = False
-                    await self._follow(connection)
-                finally:
-                    # nothing of value is in flight, so there is no farewell to wait for
-                    connection.terminate()
+                await self._follow_until_lost()
             except LISTENING_LOSSES as error:
-                if not lost:
+                if not self._lost:
                     _log.warning("catalogue_lost_sight_of", error=str(error) or type(error).__name__)
-                lost = True
+                self._lost = True
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _follow(self, connection: asyncpg.Connection) -> None:
-        """Follow until the connection is lost, which raises."""
+    async def _follow_until_lost(self) -> None:
         moved = asyncio.Event()
-        connection.add_termination_listener(lambda _connection: moved.set())
-        for channel in (CHANNEL, INDEX_CHANNEL):
-            await connection.add_listener(channel, lambda *_notification: moved.set())
+        async with listening(
+            self._connect,
+            (CHANNEL, INDEX_CHANNEL),
+            on_notification=lambda _position: moved.set(),
+            on_lost=moved.set,
+        ) as connection:
+            if self._lost:
+                _log.info("catalogue_followed_again")
+            self._lost = False
+            await self._follow(connection, moved)
+
+    async def _follow(self, connection: asyncpg.Connection, moved: asyncio.Event) -> None:
+        """Follow until the connection is lost, which raises."""
         while True:
             moved.clear()
             if not await self._catch_up(connection):

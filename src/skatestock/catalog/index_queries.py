@@ -22,7 +22,7 @@ from skatestock.vocabulary.money import Money, minor_exponent
 
 _LIST = """
 WITH {searched}
-found AS MATERIALIZED ({found}),
+found AS {kept} ({found}),
 page AS (SELECT * FROM found WHERE {after} ORDER BY key, product_id DESC LIMIT $1 OFFSET $2)
 SELECT (SELECT count(*) FROM found) AS total, (SELECT version FROM product_index_state) AS version,
        page.key, page.standing, p.id, p.name, p.colourway, b.slug AS brand_slug, b.name AS brand_name,
@@ -130,7 +130,10 @@ def write_list(
         arguments.extend(after)
         key, product_id = f"${len(arguments) - 1}::bigint", f"${len(arguments)}::bigint"
         beyond = f"key > {key} OR key = {key} AND product_id < {product_id}"
-    return Statement(_LIST.format(searched=relation, found=found, after=beyond), arguments)
+    # Nearly all products are counted and sorted sooner in two passes than put by for both.
+    is_wide = per_product and not (searched or wanted.brands or wanted.categories)
+    kept = "NOT MATERIALIZED" if is_wide else "MATERIALIZED"
+    return Statement(_LIST.format(searched=relation, kept=kept, found=found, after=beyond), arguments)
 
 
 def _read_summary(row: asyncpg.Record) -> ProductSummary:

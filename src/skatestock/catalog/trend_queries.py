@@ -1,8 +1,7 @@
-"""How prices and stock went by day, and what discounts look like: read from the price points themselves."""
+"""How prices and stock went by day: from the days that are kept, or from the price points themselves."""
 
-from collections.abc import Iterable
 from datetime import date, datetime, time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from skatestock.database.pool import Connection
 
@@ -23,8 +22,7 @@ EVENTS = """
 _OFFERS = """
 chosen AS MATERIALIZED (
     SELECT o.id, l.currency, s.slug AS shop_key, s.name AS shop_name, b.slug AS brand_key,
-           b.name AS brand_name, g.slug AS category_key, g.name AS category_name, l.delisted_at,
-           o.availability, o.price_minor, o.compare_at_minor
+           b.name AS brand_name, g.slug AS category_key, g.name AS category_name
     FROM offers o JOIN listings l ON l.id = o.listing_id JOIN shops s ON s.id = l.shop_id
     JOIN products p ON p.id = l.product_id
     LEFT JOIN brands b ON b.id = p.brand_id LEFT JOIN categories g ON g.id = p.category_id
@@ -105,43 +103,6 @@ ORDER BY 1 NULLS FIRST, s.currency, n"""
 _ARE_KEPT = "SELECT count(*) = $2::date - $1::date FROM trend_days WHERE day >= $1 AND day < $2"
 _COLUMNS = {"all": "0", "shop": "l.shop_id", "brand": "p.brand_id", "category": "p.category_id"}
 _TABLES = {"shop": "shops", "brand": "brands", "category": "categories"}
-_DEPTHS = """
-WITH {offers}
-SELECT CASE WHEN compare_at_minor > price_minor
-           THEN least(9, 10 * (compare_at_minor - price_minor) / compare_at_minor) END::integer AS bucket,
-       count(*) AS offers
-FROM chosen
-WHERE delisted_at IS NULL AND availability <> 'gone' AND price_minor IS NOT NULL
-    AND $1::timestamptz <= $2::timestamptz
-GROUP BY 1"""
-# A discount begins with the first point that has one after one that has none, and ends with the next that
-# has none.
-_EPISODES = """
-WITH {offers},
-point AS (
-    SELECT p.offer_id, p.observed_at, 'price_down' = ANY (p.changes) AS dropped,
-           coalesce(p.compare_at_minor > p.price_minor, false) AND p.availability <> 'gone' AS discounted
-    FROM chosen c JOIN price_points p ON p.offer_id = c.id WHERE p.observed_at <= $2
-),
-turned AS (
-    SELECT *, lag(discounted) OVER (PARTITION BY offer_id ORDER BY observed_at) AS before FROM point
-),
-turn AS (
-    SELECT offer_id, observed_at, discounted,
-           lead(observed_at) OVER (PARTITION BY offer_id ORDER BY observed_at) AS ended_at
-    FROM turned WHERE before IS NOT NULL AND before <> discounted
-),
-begun AS (SELECT observed_at, ended_at FROM turn WHERE discounted AND observed_at >= $1)
-SELECT w AS weekday,
-       (SELECT count(*) FROM point WHERE dropped AND observed_at >= $1
-        AND extract(isodow FROM observed_at AT TIME ZONE 'UTC') = w) AS price_drops,
-       (SELECT count(*) FROM begun WHERE extract(isodow FROM observed_at AT TIME ZONE 'UTC') = w)
-           AS discounts_begun,
-       (SELECT count(ended_at) FROM begun) AS ended,
-       (SELECT percentile_disc(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (
-            ORDER BY extract(epoch FROM ended_at - observed_at)::bigint)
-        FROM begun WHERE ended_at IS NOT NULL) AS quartiles
-FROM generate_series(1, 7) AS w ORDER BY w"""
 
 
 class Chosen(NamedTuple):
@@ -153,10 +114,9 @@ class Chosen(NamedTuple):
     brands: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
 
-    def arguments(self) -> list[Any]:
-        """Give the arguments that every statement here begins with."""
-        lists: Iterable[tuple[str, ...]] = (self.shops, self.brands, self.categories)
-        return [self.since, self.until, *(list(slugs) or None for slugs in lists)]
+    def filters(self) -> list[list[str] | None]:
+        """Give the slugs of shops, brands and categories as statements take them."""
+        return [list(slugs) or None for slugs in (self.shops, self.brands, self.categories)]
 
 
 class TrendDay(NamedTuple):
@@ -176,21 +136,6 @@ class TrendDay(NamedTuple):
     first_seen: int
 
 
-class Discounts(NamedTuple):
-    """What discounts look like."""
-
-    offers: int
-    """Offers with a price, listed now."""
-    depths: tuple[int, ...]
-    """How many of these are discounted, by tens of percent."""
-    weekdays: tuple[tuple[int, int], ...]
-    """Price drops and discounts begun, from Monday."""
-    ended: int
-    """How many of the discounts that began in the window have ended."""
-    quartiles_seconds: tuple[int, ...]
-    """How long these lasted; empty where none ended."""
-
-
 async def find_trends(connection: Connection, chosen: Chosen, by: str | None) -> tuple[TrendDay, ...]:
     """Read how prices and stock went, day by day and series by series, up to now.
 
@@ -203,7 +148,7 @@ async def find_trends(connection: Connection, chosen: Chosen, by: str | None) ->
             return await _find_kept_trends(connection, chosen, told_by, by)
         key, name = ("NULL::text", "NULL::text") if by is None else (f"{by}_key", f"{by}_name")
         statement = _TRENDS.format(offers=_OFFERS, key=key, name=name, most=MOST_SERIES, events=EVENTS)
-        rows = await connection.fetch(statement, *chosen.arguments())
+        rows = await connection.fetch(statement, chosen.since, chosen.until, *chosen.filters())
     return tuple(TrendDay(*row) for row in rows)
 
 
@@ -237,18 +182,3 @@ async def _find_kept_trends(
     today = datetime.combine(chosen.until.date(), time(), chosen.until.tzinfo)
     rows = await connection.fetch(statement, chosen.since.date(), today, ids, today.date())
     return tuple(TrendDay(*row) for row in rows)
-
-
-async def find_discounts(connection: Connection, chosen: Chosen) -> Discounts:
-    """Read how deep discounts are now, and when those of the window began and how long they lasted."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        depths = await connection.fetch(_DEPTHS.format(offers=_OFFERS), *chosen.arguments())
-        weekdays = await connection.fetch(_EPISODES.format(offers=_OFFERS), *chosen.arguments())
-    by_bucket = {row["bucket"]: row["offers"] for row in depths}
-    return Discounts(
-        offers=sum(by_bucket.values()),
-        depths=tuple(by_bucket.get(bucket, 0) for bucket in range(10)),
-        weekdays=tuple((row["price_drops"], row["discounts_begun"]) for row in weekdays),
-        ended=weekdays[0]["ended"],
-        quartiles_seconds=tuple(weekdays[0]["quartiles"] or ()),
-    )

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated
 
@@ -11,6 +11,7 @@ import asyncpg
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from skatestock.catalog.commands_changes import CHANNEL
+from skatestock.catalog.commands_discounts import read_out_next
 from skatestock.catalog.commands_index import Building, begin_build, build_next, follow_changes
 from skatestock.catalog.commands_trends import reckon_next_day
 from skatestock.cli.errors import INTERRUPTED
@@ -18,7 +19,8 @@ from skatestock.cli.options import Data, flag, settings_from
 from skatestock.cli.platform import Platform, open_platform
 from skatestock.cli.processes import stop_on_signals
 from skatestock.cli.terminal import Terminal
-from skatestock.database.pool import Pool
+from skatestock.database.listening import LISTENING_LOSSES, listening
+from skatestock.database.pool import Connection, Pool
 from skatestock.database.transactions import is_transient, retry_transient
 from skatestock.jobs.commands import claim_due_job, ensure_jobs, give_back_job
 from skatestock.jobs.errors import LeaseLostError
@@ -35,7 +37,7 @@ _LEASE_SECONDS = 6.0
 _LOOK_EVERY_SECONDS = 2.0
 # Changes are announced; an announcement may be lost on its way.
 _POLL_SECONDS = 0.5
-_RECKON_EVERY_SECONDS = 5.0
+_READ_EVERY_SECONDS = 5.0
 
 _log = get_logger(__name__)
 
@@ -74,12 +76,9 @@ async def keep_index(platform: Platform, stop: asyncio.Event) -> None:
                 await run_with_heartbeat(pool, lease, _LEASE_SECONDS, partial(_keep, pool, stop))
                 async with pool.acquire() as connection:
                     await give_back_job(connection, lease)
-        except Exception as error:
+        except (LeaseLostError, *LISTENING_LOSSES) as error:
             # PostgreSQL may restart under us, or another take over: nothing is lost, all can be done again.
-            if not is_transient(error) and not isinstance(error, LeaseLostError):
-                raise
-            RETRIES.labels(part="index", kind=type(error).__name__).inc()
-            _log.warning("index_postponed", error=str(error))
+            _note_failure("index", error, expected=isinstance(error, LeaseLostError))
         await _wait(stop, _LOOK_EVERY_SECONDS)
 
 
@@ -95,46 +94,76 @@ async def _claim(pool: Pool, holder: str) -> Lease | None:
 
 
 async def _keep(pool: Pool, stop: asyncio.Event) -> None:
-    """Follow the changes until stopped, and meanwhile reckon the days that have ended."""
-    reckoning = asyncio.create_task(_reckon_days(pool, stop))
+    """Follow the changes until stopped, and meanwhile read what of the history is kept for analytics."""
+    following = asyncio.create_task(_follow(pool, stop))
+    reading = asyncio.create_task(_keep_reading(pool, stop))
     try:
-        await _follow(pool, stop)
+        await asyncio.wait((following, reading), return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            # of its own accord it ends only when stopped
+            reading.result()
+        await following
     finally:
-        reckoning.cancel()
-        await asyncio.gather(reckoning, return_exceptions=True)
+        for task in (following, reading):
+            task.cancel()
+        await asyncio.gather(following, reading, return_exceptions=True)
 
 
-async def _reckon_days(pool: Pool, stop: asyncio.Event) -> None:
+async def _keep_reading(pool: Pool, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        try:
-            async with pool.acquire() as connection:
-                day = await reckon_next_day(connection, await fetch_now(connection))
-        except Exception as error:
-            # its history has changed meanwhile, or PostgreSQL is away: the day is still missing afterwards
-            if not is_transient(error):
-                _log.exception("trends_failed")
-            RETRIES.labels(part="trends", kind=type(error).__name__).inc()
-            day = None
-        if day is None:
-            await _wait(stop, _RECKON_EVERY_SECONDS)
-        else:
-            _log.info("trend_day_reckoned", day=day.isoformat())
+        more = [
+            await _try_step(pool, part, step)
+            for part, step in (("discounts", _read_discounts), ("trends", _reckon_day))
+        ]
+        if not any(more):
+            await _wait(stop, _READ_EVERY_SECONDS)
+
+
+async def _try_step(pool: Pool, part: str, step: Callable[[Connection], Awaitable[bool]]) -> bool:
+    """Do a step, and tell whether the next one may follow at once."""
+    try:
+        async with pool.acquire() as connection:
+            return await step(connection)
+    except LISTENING_LOSSES as error:
+        # its history has changed meanwhile, or PostgreSQL is away: what is missing is so afterwards too
+        _note_failure(part, error)
+        return False
+
+
+async def _read_discounts(connection: Connection) -> bool:
+    done = await read_out_next(connection, await fetch_now(connection))
+    if done is not None:
+        _log.info("discounts_read_out", until=done.until.isoformat(), days_left=done.days_left)
+    return done is not None
+
+
+async def _reckon_day(connection: Connection) -> bool:
+    day = await reckon_next_day(connection, await fetch_now(connection))
+    if day is not None:
+        _log.info("trend_day_reckoned", day=day.isoformat())
+    return day is not None
+
+
+def _note_failure(part: str, error: Exception, *, expected: bool = False) -> None:
+    """Count what will be tried again, and tell where it is more than a connection lost or a crossing."""
+    RETRIES.labels(part=part, kind=type(error).__name__).inc()
+    if expected or is_transient(error) or isinstance(error, OSError):
+        _log.warning(f"{part}_postponed", error=str(error) or type(error).__name__)
+    else:
+        _log.error(f"{part}_failed", exc_info=error)
 
 
 async def _follow(pool: Pool, stop: asyncio.Event) -> None:
     """Follow the changes until stopped, on a connection of its own that hears of them."""
-    connection = await pool.connect_apart()
     moved = asyncio.Event()
-    try:
-        await connection.add_listener(CHANNEL, lambda *_notification: moved.set())
-        connection.add_termination_listener(lambda _connection: moved.set())
+    async with listening(
+        pool.connect_apart, [CHANNEL], on_notification=lambda _position: moved.set(), on_lost=moved.set
+    ) as connection:
         _log.info("index_followed")
         while not stop.is_set():
             moved.clear()
             if not await _catch_up(connection):
                 await _wait_either(stop, moved)
-    finally:
-        connection.terminate()
 
 
 async def _catch_up(connection: asyncpg.Connection) -> bool:
@@ -185,7 +214,9 @@ async def _build(pool: Pool, stop: asyncio.Event, tell: Callable[[Building], Non
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        # Not wait_for: before Python 3.12 it may lose a cancellation that comes with the event.
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return
 

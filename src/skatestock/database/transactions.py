@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from skatestock.database.errors import DatabaseError, DatabaseUnavailableError
+from skatestock.database.errors import DatabaseUnavailableError
 from skatestock.database.pool import Connection
 from skatestock.telemetry.logs import get_logger
 from skatestock.telemetry.metrics import RETRIES
@@ -43,17 +43,6 @@ _CLOSED_UNDER_US = (
 )
 
 _log = get_logger(__name__)
-
-LISTENING_LOSSES = (
-    DatabaseError,
-    # TimeoutError is one
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    # what asyncpg says when the server's farewell comes just as a statement is sent
-    asyncpg.InternalClientError,
-)
-"""How a connection that is kept open to listen on may be lost, or not be had; its owner opens another."""
 
 
 @asynccontextmanager

@@ -3,8 +3,8 @@
 import asyncio
 from collections import defaultdict
 
+from skatestock.database.listening import LISTENING_LOSSES, listening
 from skatestock.database.pool import Connection, Pool
-from skatestock.database.transactions import LISTENING_LOSSES
 from skatestock.telemetry.logs import get_logger
 
 _CHANNEL = "skatestock_eventlog"
@@ -53,21 +53,14 @@ class WakeUps:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _listen_until_lost(self) -> None:
-        connection = await self._pool.connect_apart()
         lost = asyncio.Event()
-        connection.add_termination_listener(lambda _connection: lost.set())
-        try:
-            await connection.add_listener(_CHANNEL, self._on_notification)
+        async with listening(
+            self._pool.connect_apart, [_CHANNEL], on_notification=self._wake, on_lost=lost.set
+        ):
             # whatever was appended while nobody listened
             for topic in list(self._events):
                 self._wake(topic)
             await lost.wait()
-        finally:
-            # nothing of value is in flight, so there is no farewell to wait for
-            connection.terminate()
-
-    def _on_notification(self, _connection: Connection, _pid: int, _channel: str, topic: object) -> None:
-        self._wake(str(topic))
 
     def _wake(self, topic: str) -> None:
         for event in self._events[topic]:
