@@ -158,3 +158,14 @@ def test_ids_differ_and_a_callers_own_is_kept_if_it_can_stand_in_a_log() -> None
     made = {tell(None), tell(b"short"), tell(b"with space in it"), tell_elsewhere(None), tell(b"a\nb" * 5)}
     assert len(made) == 5
     assert all(8 <= len(one) <= 64 and one.isalnum() for one in made)
+
+
+def test_of_a_long_header_only_the_end_is_read() -> None:
+    padded = "203.0.113.7," + " " * 5000 + "198.51.100.1, 203.0.113.9"
+    assert name("10.1.1.1", padded) == "address:203.0.113.9"
+    # a hop that is cut is nobody's address, and what is before it is not looked at
+    proxies = ", ".join(["10.2.2.2"] * 200)
+    assert name("10.1.1.1", f"198.51.100.1, {proxies}") == "address:10.2.2.2"
+    cut = "203.0.113.99," + " " * 1261 + "10.2.2.2"
+    assert name("10.1.1.1", cut) == "address:10.2.2.2"
+    assert name("10.1.1.1", "1" * 5000) == "address:10.1.1.1"

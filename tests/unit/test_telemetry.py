@@ -20,7 +20,7 @@ from skatestock.telemetry.event_loop import measured_event_loop
 from skatestock.telemetry.health import check_all, check_health
 from skatestock.telemetry.logs import configure_logging, get_logger
 from skatestock.telemetry.metrics import CRAWL_LISTINGS, start_metrics_server
-from skatestock.telemetry.requests import measure_requests
+from skatestock.telemetry.requests import MeasuredApp
 
 
 @pytest.fixture(autouse=True)
@@ -258,7 +258,7 @@ async def test_requests_are_counted_by_endpoint_method_and_status(
     timed = sample("skatestock_api_request_seconds_count", endpoint=labels["endpoint"])
     scope = {"type": "http", "method": method, "path": "/anything"}
     with pytest.raises(LookupError) if status is None else contextlib.nullcontext():
-        await measure_requests(app)(scope, None, send)
+        await MeasuredApp(app)(scope, None, send)
     assert sent == ([] if status is None else ["http.response.start", "http.response.body"])
     assert sample("skatestock_api_requests_total", **labels) == before + 1
     assert sample("skatestock_api_request_seconds_count", endpoint=labels["endpoint"]) == timed + 1
@@ -270,5 +270,44 @@ async def test_what_is_no_request_is_handed_on() -> None:
     async def app(scope: Any, *_: Any) -> None:
         seen.append(scope["type"])
 
-    await measure_requests(app)({"type": "lifespan"}, None, None)
+    await MeasuredApp(app)({"type": "lifespan"}, None, None)
     assert seen == ["lifespan"]
+
+
+class Short:
+    """An application with a short way, which gives what it was made with."""
+
+    def __init__(self, given: object) -> None:
+        self._given = given
+
+    async def __call__(self, *_asked: Any) -> None:
+        """Be asked by messages."""
+
+    def answer(self, scope: Any) -> Any:
+        """Lead nowhere but for `/short`."""
+        return self._give(scope) if scope["path"] == "/short" else None
+
+    async def _give(self, scope: Any) -> object:
+        scope["path_template"] = "/short"
+        if isinstance(self._given, BaseException):
+            raise self._given
+        return self._given
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "counted"),
+    [("a whole answer", "200", 1), (None, "200", 0), (None, "500", 0), (asyncio.CancelledError(), "500", 1)],
+)
+async def test_what_goes_the_short_way_counts_once(given: object, status: str, counted: int) -> None:
+    labels = {"endpoint": "/short", "method": "GET", "status": status}
+    before = sample("skatestock_api_requests_total", **labels)
+    asked = MeasuredApp(Short(given)).answer({"type": "http", "method": "GET", "path": "/short"})
+    assert asked is not None
+    with pytest.raises(type(given)) if isinstance(given, BaseException) else contextlib.nullcontext():
+        assert await asked == given
+    assert sample("skatestock_api_requests_total", **labels) == before + counted
+
+
+@pytest.mark.parametrize("app", [Short("unasked"), Short("unasked").__call__])
+def test_where_no_short_way_leads_nothing_is_asked(app: Any) -> None:
+    assert MeasuredApp(app).answer({"type": "http", "method": "GET", "path": "/long"}) is None

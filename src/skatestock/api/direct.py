@@ -7,7 +7,7 @@ framework's way after all, so that problems are answered in one place.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,7 +15,9 @@ from litestar import Litestar, Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from skatestock.api.requests import AnyRequest, check_limits, finish_headers
+from skatestock.api.requests import AnyRequest, check_limits, finish_headers, is_demo, list_headers
+from skatestock.api.sharing import find_tags
+from skatestock.edge.direct import Finished
 
 CONTEXT = "context"
 """The key of the application's state under which such endpoints find their Context."""
@@ -28,6 +30,13 @@ _TYPE = (b"content-type", b"application/json")
 _GIVEN = frozenset({b"content-type", b"content-length"})
 # Of other hosts the framework judges whether they make sense.
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:\-\[\]]*\Z")
+
+# What answers carry, by whether they may be shared, and whether they hold demo data.
+_HEADERS = {
+    (is_shared, demo): tuple(list_headers(is_shared=is_shared, demo=demo, given=(_TYPE,)))
+    for is_shared in (False, True)
+    for demo in (False, True)
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,6 +63,9 @@ class DirectRoute(NamedTuple):
         return dict(zip(self.names, found, strict=True))
 
 
+_Found = tuple[DirectRoute, dict[str, str]]
+
+
 class DirectRoutes:
     """The paths of the endpoints that are called directly."""
 
@@ -65,7 +77,7 @@ class DirectRoutes:
                 for path in handler.paths:
                     self._add(_read_template(path, handler.fn))
 
-    def find(self, path: str) -> tuple[DirectRoute, dict[str, str]] | None:
+    def find(self, path: str) -> _Found | None:
         """Find the endpoint at a path, and what the path says; None for every other way of writing it."""
         fixed = self._fixed.get(path)
         if fixed is not None:
@@ -89,38 +101,54 @@ class Api(Litestar):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._direct = DirectRoutes(options["route_handlers"])
-        self._is_demo: bool = self.state.demo
+        self._routes = DirectRoutes(options["route_handlers"])
         self._context = self.state[CONTEXT]
+        self._is_demo: bool = self.state.demo
+
+    def answer(self, scope: Any) -> Awaitable[Finished | None] | None:
+        """Answer a GET without the messages of ASGI, where a hot endpoint is asked: the edge's short way."""
+        found = self._find(scope)
+        return None if found is None else self._finish(*found, scope)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, by the shortest way that there is."""
-        if scope["type"] == "http" and scope["method"] == "GET" and not scope.get("root_path"):
-            found = self._direct.find(scope["path"])
-            if found is not None and _is_plain(scope["headers"]):
-                await self._answer(*found, scope, receive, send)
-                return
+        if scope["type"] == "http" and scope["method"] == "GET":
+            found = self._find(scope)
+            if found is not None:
+                body = await self._call(*found, scope)
+                if body is not None:
+                    headers = [_TYPE, (b"content-length", b"%d" % len(body))]
+                    finish_headers(headers, scope, 200, _GIVEN, demo=self._is_demo)
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send({"type": "http.response.body", "body": body, "more_body": False})
+                    return
         await super().__call__(scope, receive, send)
 
-    async def _answer(
-        self, route: DirectRoute, arguments: dict[str, str], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def _find(self, scope: Scope) -> _Found | None:
+        if scope.get("root_path") or _RAISED in scope.setdefault("state", {}):
+            return None
+        found = self._routes.find(scope["path"])
+        return found if found is None or _is_plain(scope["headers"]) else None
+
+    async def _finish(self, route: DirectRoute, arguments: dict[str, str], scope: Scope) -> Finished | None:
+        body = await self._call(route, arguments, scope)
+        if body is None:
+            return None
+        tags = find_tags(scope)
+        return Finished(_HEADERS[bool(tags), self._is_demo or is_demo(scope)], body, tags)
+
+    async def _call(self, route: DirectRoute, arguments: dict[str, str], scope: Scope) -> bytes | None:
+        """Call an endpoint's function; of what it raises the framework will hear, which answers that."""
         scope["litestar_app"] = self
         scope["path_template"] = route.template
-        scope.setdefault("state", {})
-        request: AnyRequest = Request(scope, receive, send)
+        request: AnyRequest = Request(scope)
         try:
             await check_limits(request)
-            body = _encode(await route.function(request, self._context, **arguments))
+            return _encode(await route.function(request, self._context, **arguments))
         except Exception as error:
             # Not handled here: `answer_directly` raises it again where the framework answers problems.
             scope["state"][_RAISED] = error
-            await super().__call__(scope, receive, send)
-            return
-        headers = [_TYPE, (b"content-length", b"%d" % len(body))]
-        finish_headers(headers, scope, 200, _GIVEN, demo=self._is_demo)
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+            return None
 
 
 def answer_directly(app: ASGIApp) -> ASGIApp:

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -9,7 +10,7 @@ from litestar import Request
 from litestar.types import Message, Scope
 
 from skatestock.api.errors import AddressTooLongError, BodyTooLargeError
-from skatestock.api.sharing import find_sharing
+from skatestock.api.sharing import ALONE_CONTROL, SHARED_CONTROL, HeaderLine, find_sharing
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -53,6 +54,11 @@ def mark_demo(request: AnyRequest, demo: bool) -> None:
         request.scope["state"][_DEMO] = True
 
 
+def is_demo(scope: Scope) -> bool:
+    """Tell whether the answer was said to hold demo data."""
+    return _DEMO in scope["state"]
+
+
 async def check_limits(request: AnyRequest) -> None:
     """Refuse an address or a body that is too large; raises AddressTooLongError or BodyTooLargeError."""
     scope = request.scope
@@ -81,11 +87,17 @@ async def set_headers(message: Message, scope: Scope) -> None:
 
 
 def finish_headers(
-    lines: list[tuple[bytes, bytes]], scope: Scope, status: int, given: AbstractSet[bytes], *, demo: bool
+    lines: list[HeaderLine], scope: Scope, status: int, given: AbstractSet[bytes], *, demo: bool
 ) -> None:
     """Add to the header lines of an answer, whose names are `given`, what every answer carries."""
     lines += find_sharing(scope, status, given)
     lines.append((b"x-request-id", find_request_id(scope).encode()))
     lines += _LINES if given.isdisjoint(_NAMES) else [line for line in _LINES if line[0] not in given]
-    if demo or scope["state"].get(_DEMO):
+    if demo or is_demo(scope):
         lines.append(_DEMO_LINE)
+
+
+def list_headers(*, is_shared: bool, demo: bool, given: Iterable[HeaderLine]) -> list[HeaderLine]:
+    """List what every success carries that anybody asked for, and that is the same for all of them."""
+    lines = [*given, (b"cache-control", (SHARED_CONTROL if is_shared else ALONE_CONTROL).encode()), *_LINES]
+    return [*lines, _DEMO_LINE] if demo else lines

@@ -6,8 +6,13 @@ from typing import Any
 from litestar import Request
 from litestar.types import Scope
 
+HeaderLine = tuple[bytes, bytes]
+
 SHARED_CONTROL = "public, max-age=0, s-maxage=3, stale-while-revalidate=2"
 """Caches between us and the reader keep an answer for so short that a change shows within five seconds."""
+
+ALONE_CONTROL = "no-cache"
+"""Of an answer to anybody that may have changed the next moment."""
 
 SURROGATE_KEY = "Surrogate-Key"
 """The header with an answer's tags; the edge takes it off."""
@@ -19,7 +24,7 @@ CATALOGUE = "catalogue"
 """The tag of what any commit may change."""
 
 _TAGS, _SUCCESS = "skatestock_tags", 200
-_PRIVATE, _ALONE = "private, no-store", "no-cache"
+_PRIVATE = "private, no-store"
 _READS = ("GET", "HEAD")
 _SURROGATE_NAME, _CONTROL_NAME = SURROGATE_KEY.lower().encode(), b"cache-control"
 # What an answer may depend on besides the address.
@@ -47,12 +52,17 @@ def share(request: Request[Any, Any, Any], *tags: str) -> None:
     request.scope["state"].setdefault(_TAGS, {}).update(dict.fromkeys(tags))
 
 
-def find_sharing(scope: Scope, status: int, given: Collection[bytes]) -> list[tuple[bytes, bytes]]:
+def find_tags(scope: Scope) -> tuple[str, ...]:
+    """Tell what the answer depends on, as `share` was told; nothing where it may not be shared."""
+    return tuple(scope["state"].get(_TAGS, ()))
+
+
+def find_sharing(scope: Scope, status: int, given: Collection[bytes]) -> list[HeaderLine]:
     """Tell the headers that say who may keep an answer; `given` are those it has already."""
     has_credentials = not _CREDENTIALS.isdisjoint([name for name, _value in scope["headers"]])
     tags = scope["state"].get(_TAGS)
-    lines: list[tuple[bytes, bytes]] = []
-    control = _ALONE
+    lines: list[HeaderLine] = []
+    control = ALONE_CONTROL
     if scope.get("method", "GET") not in _READS or has_credentials:
         control = _PRIVATE
     elif tags and status == _SUCCESS:

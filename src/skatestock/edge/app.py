@@ -1,18 +1,19 @@
 """The edge as an ASGI application in front of another one."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
-from skatestock.edge.asking import Asking, Finishing, ShareRules, plain_scope
-from skatestock.edge.clients import Identify, NameClient
+from skatestock.edge.clients import Client, Identify, NameClient
 from skatestock.edge.cors import Cors
+from skatestock.edge.direct import find_short_way
 from skatestock.edge.encodings import choose_encoding
 from skatestock.edge.entries import Entry, Variant, is_match
+from skatestock.edge.errors import DeadlineError
+from skatestock.edge.finishing import Finishing
 from skatestock.edge.headers import (
     MOST_HEADER_BYTES,
     MOST_HEADERS,
@@ -27,8 +28,11 @@ from skatestock.edge.memory import Memory
 from skatestock.edge.pipe import PipeState, RedisPipe
 from skatestock.edge.policies import HeaderLine, Policy
 from skatestock.edge.problems import INTERNAL_ERROR, RATE_LIMITED, REQUEST_TIMEOUT, Problem, write_problem
+from skatestock.edge.question import Question
+from skatestock.edge.questions import Questions, Sources
 from skatestock.edge.requests import (
     NO_BODY,
+    NOT_SHARED,
     App,
     Receive,
     Request,
@@ -38,6 +42,7 @@ from skatestock.edge.requests import (
     make_address,
 )
 from skatestock.edge.shared import SharedAnswers
+from skatestock.edge.sharing import ShareRules
 from skatestock.edge.validity import Validity
 from skatestock.telemetry.logs import get_logger
 
@@ -101,10 +106,20 @@ class Edge:
         self._limiter = parts.limiter
         self._by_address = parts.policies["address"]
         self._name_client = parts.name_client
+        self._identify = parts.identify
         self._now = parts.now
         self._tell_id = build_request_ids()
-        self._flights: dict[bytes, asyncio.Future[Entry | None]] = {}
-        self._asking: set[asyncio.Task[bool]] = set()
+        self._questions = Questions(
+            Sources(
+                app=parts.app,
+                answer_directly=find_short_way(parts.app),
+                memory=parts.memory,
+                shared=parts.shared,
+                rules=parts.rules,
+                finish=self._finish,
+                timeout_seconds=parts.timeout_seconds,
+            )
+        )
         self._telling: asyncio.Task[None] | None = None
         self.measures = Measures()
 
@@ -121,9 +136,9 @@ class Edge:
             self._telling.cancel()
             await asyncio.wait([self._telling])
             self._telling = None
+        await self._questions.close()
         if self._parts.pipe is not None:
-            with contextlib.suppress(TimeoutError):
-                await self._limiter.give_back()
+            await self._limiter.give_back()
             await self._parts.pipe.close()
 
     def describe(self) -> EdgeHealth:
@@ -144,9 +159,10 @@ class Edge:
             headers = join_repeated(raw)
         now = self._now()
         request_id = self._tell_id(headers.get(b"x-request-id"))
-        variant = self._find_kept(scope, headers, now)
+        address = make_address(scope)
+        variant = self._find_kept(scope, headers, address, now)
         policy = self._by_address
-        if variant is not None and len(raw) <= MOST_HEADERS and not policy.is_open:
+        if variant is not None and not policy.is_open:
             bucket = self._limiter.find_bucket(self._name_client(scope, headers), policy)
             remaining = self._limiter.try_take(bucket, now)
             if remaining >= 0:
@@ -162,14 +178,17 @@ class Edge:
                 await send({"type": "http.response.start", "status": 200, "headers": lines})
                 await send(variant.body_message)
                 return
-        await self._serve(Request(scope, receive, send, headers, now, request_id))
+        request = Request(
+            scope, receive, send, headers=headers, address=address, now=now, request_id=request_id
+        )
+        await self._serve(request)
 
-    def _find_kept(self, scope: Scope, headers: Headers, now: float) -> Variant | None:
+    def _find_kept(self, scope: Scope, headers: Headers, address: bytes, now: float) -> Variant | None:
         """Return what answers the plainest of requests; every other one goes the longer way."""
-        if scope["method"] != "GET" or not _PLAIN.isdisjoint(headers):
+        if scope["method"] != "GET" or not _NOT_PLAIN.isdisjoint(headers):
             return None
-        entry = self._memory.find(make_address(scope), now)
-        if entry is None or count_bytes(headers) > MOST_HEADER_BYTES:
+        entry = self._memory.find(address, now)
+        if entry is None or len(scope["headers"]) > MOST_HEADERS or count_bytes(headers) > MOST_HEADER_BYTES:
             return None
         return entry.variants.get(choose_encoding(headers.get(b"accept-encoding", b"")))
 
@@ -178,12 +197,11 @@ class Edge:
         try:
             if await self._admit(request):
                 await self._give(request)
-        except TimeoutError:
+        except DeadlineError as error:
             if request.has_begun:
                 raise
             self.measures.timed_out += 1
-            seconds = self._parts.timeout_seconds
-            await self._refuse(request, REQUEST_TIMEOUT, f"no answer within {seconds:g} s", _TIMEOUT_RETRY)
+            await self._refuse(request, REQUEST_TIMEOUT, str(error), _TIMEOUT_RETRY)
         except Exception as error:
             # The outermost boundary of a request: whoever asks gets an answer, and the log the reason.
             self.measures.failed += 1
@@ -201,13 +219,17 @@ class Edge:
             self.measures.faulty += 1
             await self._refuse(request, *fault)
             return False
-        bucket = await self._find_bucket(request)
-        if bucket.policy.is_open:
+        client = None
+        if self._identify is not None and request.has_credentials:
+            client = await self._identify(request.scope["headers"])
+        bucket = self._find_bucket(request, client)
+        policy = bucket.policy
+        if policy.is_open:
             return True
         remaining = self._limiter.try_take(bucket, request.now)
         if remaining == ASK:
             remaining = await self._limiter.take(bucket)
-        request.lines += [bucket.policy.policy_line, bucket.policy.limit_line(max(0, remaining))]
+        request.lines += (policy.policy_line, policy.limit_line(max(0, remaining)))
         if remaining >= 0:
             return True
         self.measures.refused += 1
@@ -216,15 +238,11 @@ class Edge:
         await self._refuse(request, RATE_LIMITED, f"the next request may come in {seconds} s", retry)
         return False
 
-    async def _find_bucket(self, request: Request) -> Bucket:
-        """Find out who asks, and tell the application."""
+    def _find_bucket(self, request: Request, client: Client | None) -> Bucket:
+        """Tell the application who asks, and find whose tokens that costs."""
+        name, policy = self._name_client(request.scope, request.headers), self._by_address
         state = request.scope.setdefault("state", {})
         state[REQUEST_ID_STATE] = request.id
-        identify = self._parts.identify
-        client = None
-        if identify is not None and request.has_credentials:
-            client = await identify(request.scope["headers"])
-        name, policy = self._name_client(request.scope, request.headers), self._by_address
         state[ADDRESS_STATE] = name.removeprefix("address:")
         if client is not None:
             state[CLIENT_STATE] = client
@@ -247,110 +265,72 @@ class Edge:
         if entry is not None:
             self.measures.memory += 1
             await self._answer(request, entry, _FROM_MEMORY)
-        elif (flight := self._flights.get(request.address)) is None:
-            await self._lead(request)
+        elif (question := self._questions.find(request.address)) is None:
+            await self._ask(request)
         else:
-            await self._join(request, flight)
+            await self._join(request, question)
 
-    async def _join(self, request: Request, flight: "asyncio.Future[Entry | None]") -> None:
+    async def _join(self, request: Request, question: Question) -> None:
         """Wait for the answer that another one asked for; without one that is right, ask for oneself."""
-        entry = await asyncio.shield(flight)
+        entry = await question.join()
         if entry is None or not self._validity.is_valid(entry.stamp, entry.tags):
             await self._pass_on(request)
             return
         self.measures.joined += 1
         await self._answer(request, entry, _JOINED)
 
-    async def _lead(self, request: Request) -> None:
+    async def _ask(self, request: Request) -> None:
         """Ask for an answer that others may be given too."""
         stamp = self._validity.stamp()
         if stamp is None:
             await self._pass_on(request)
             return
-        finishing = self._finish(request)
-        asking = Asking(
-            request.address, stamp, self._parts.rules, request.now, request.receive_rest, finishing.send
-        )
-        flight: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
-        self._flights[request.address] = flight
-        asking.on_pass = partial(self._land, request.address, flight, None)
-        # A task of its own: others wait for the answer too, and the one who asked first may leave.
-        task = asyncio.create_task(self._ask(request, asking, flight))
-        self._asking.add(task)
-        task.add_done_callback(self._forget)
-        try:
-            is_shared = await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if asking.is_passing:
-                task.cancel()
-            raise
-        if asking.entry is not None:
-            self.measures.shared += is_shared
-            self.measures.miss += not is_shared
-            await self._answer(request, asking.entry, _FROM_REDIS if is_shared else _MISSED)
-        else:
+        question = await self._questions.ask(request, stamp)
+        if question.error is not None:
+            raise question.error
+        if question.entry is None:
             self.measures.passed += 1
-
-    async def _ask(self, request: Request, asking: Asking, flight: "asyncio.Future[Entry | None]") -> bool:
-        """Find the answer in Redis, or ask the application; tells whether it was in Redis."""
-        shared, is_shared = self._parts.shared, False
-        try:
-            if shared is not None:
-                asking.entry = await shared.find(request.address, asking.stamp)
-                is_shared = asking.entry is not None
-            if not is_shared:
-                await self._call(plain_scope(request.scope), asking.receive, asking.send, asking)
-            if asking.entry is not None:
-                self._memory.keep(asking.entry)
-                if shared is not None and not is_shared:
-                    shared.keep(asking.entry)
-        finally:
-            self._land(request.address, flight, asking.entry)
-        return is_shared
-
-    def _land(self, address: bytes, flight: "asyncio.Future[Entry | None]", entry: Entry | None) -> None:
-        """Tell those who wait what there is; nobody joins this flight any more."""
-        if self._flights.get(address) is flight:
-            del self._flights[address]
-        if not flight.done():
-            flight.set_result(entry)
-
-    def _forget(self, task: "asyncio.Task[bool]") -> None:
-        self._asking.discard(task)
-        if not task.cancelled():
-            # who asked first may have left: nobody else looks at what went wrong
-            task.exception()
+        elif question.is_shared:
+            self.measures.shared += 1
+            await self._answer(request, question.entry, _FROM_REDIS)
+        else:
+            self.measures.miss += 1
+            await self._answer(request, question.entry, _MISSED)
 
     async def _pass_on(self, request: Request) -> None:
-        """Let the application answer this request alone."""
+        """Let the application answer this request alone: it has to begin in time, and may then go on."""
         self.measures.passed += 1
-        finishing = self._finish(request)
-        await self._call(request.scope, request.receive_rest, finishing.send, finishing)
+        seconds = self._parts.timeout_seconds
+        limit = asyncio.timeout(seconds)
+        finishing = self._finish(request, partial(limit.reschedule, None))
+        try:
+            async with limit:
+                await self._app(request.scope, request.receive_rest, finishing.send)
+        except TimeoutError as error:
+            if limit.expired():
+                raise DeadlineError(f"no answer within {seconds:g} s") from error
+            raise
 
-    async def _call(self, scope: Scope, receive: Receive, send: Send, watched: Asking | Finishing) -> None:
-        """Run the application; its answer must begin in time, and may then take as long as it likes."""
-        async with asyncio.timeout(self._parts.timeout_seconds) as limit:
-            watched.on_start = partial(limit.reschedule, None)
-            await self._app(scope, receive, send)
-
-    def _finish(self, request: Request) -> Finishing:
+    def _finish(self, request: Request, on_start: Callable[[], None] | None = None) -> Finishing:
         cors = self._parts.cors
         added = (_VARY_ORIGIN,) if cors is not None and cors.is_listed else ()
-        return Finishing(request, self._parts.missing, added)
+        return Finishing(request, self._parts.missing, added, on_start)
 
     async def _answer(self, request: Request, entry: Entry, source: HeaderLine) -> None:
         """Send a kept answer in the encoding that was asked for, or say that it is known already."""
         encoding = choose_encoding(request.headers.get(b"accept-encoding", b""))
         variant = entry.variants.get(encoding)
         if variant is None:
-            variant = await entry.make_variant(encoding)
-            self._memory.count_again(entry)
+            size = entry.size
+            variant = entry.find_variant(encoding) or await entry.make_variant(encoding)
+            if entry.size != size:
+                self._memory.count_again(entry)
         age = _AGES[max(0, min(60, int(request.now - self._validity.confirmed_at)))]
         added = [*request.lines, source, age]
         condition = request.headers.get(b"if-none-match")
         if condition is not None and is_match(condition, variant.etag):
             self.measures.not_modified += 1
-            await request.start(HTTPStatus.NOT_MODIFIED, [*variant.headers_unchanged, *added])
+            await request.start(HTTPStatus.NOT_MODIFIED, [*variant.list_unchanged(), *added])
             await request.send(NO_BODY)
         else:
             await request.start(HTTPStatus.OK, [*variant.headers, *added])
@@ -378,14 +358,4 @@ class Edge:
 
 
 # With one of these, a request is not the plain question for a kept answer.
-_PLAIN = frozenset(
-    {
-        b"authorization",
-        b"cookie",
-        b"x-api-key",
-        b"if-none-match",
-        b"origin",
-        b"content-length",
-        b"transfer-encoding",
-    }
-)
+_NOT_PLAIN = NOT_SHARED | {b"if-none-match", b"origin"}

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from skatestock.edge.app import Edge, Parts
-from skatestock.edge.asking import ShareRules
 from skatestock.edge.clients import Identify, build_name_client
 from skatestock.edge.cors import Cors
 from skatestock.edge.headers import SECURITY, STRICT_TRANSPORT
@@ -13,6 +12,7 @@ from skatestock.edge.pipe import RedisPipe
 from skatestock.edge.policies import Limit, Limits, Policy
 from skatestock.edge.requests import App
 from skatestock.edge.shared import SharedAnswers
+from skatestock.edge.sharing import ShareRules
 from skatestock.edge.validity import Validity
 
 _MEGABYTE = 1_048_576

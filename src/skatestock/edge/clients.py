@@ -11,7 +11,9 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 
 # Of a header that anybody may write as long as he likes, the end is ours.
 _MOST_HOPS = 20
-_REMEMBERED = 10_000
+_LONGEST_FORWARDED = 64 * _MOST_HOPS
+# What is remembered of callers: with the longest headers some five megabytes.
+_REMEMBERED = 4096
 _UNKNOWN = "unknown"
 
 Address = IPv4Address | IPv6Address
@@ -64,7 +66,12 @@ def build_name_client(trusted_proxies: Iterable[str]) -> NameClient:
         peer = scope.get("client")
         host = peer[0] if peer else ""
         forwarded = headers.get(b"x-forwarded-for") if networks else None
-        return name_peer(host) if forwarded is None else name_forwarded(host, forwarded)
+        if forwarded is None:
+            return name_peer(host)
+        if len(forwarded) > _LONGEST_FORWARDED:
+            # the first hop of what is left may be cut: it is nobody's address
+            forwarded = forwarded[-_LONGEST_FORWARDED:].partition(b",")[2]
+        return name_forwarded(host, forwarded)
 
     return name_client
 

@@ -10,12 +10,11 @@ IDENTITY, GZIP, BROTLI = "identity", "gzip", "br"
 # What we would rather send, where a client takes several equally well.
 _ORDER = (BROTLI, GZIP, IDENTITY)
 _LONGEST_HEADER = 256
-# Below this a compressed answer is hardly smaller than its headers.
-_LEAST_BYTES = 256
 _BROTLI_QUALITY, _GZIP_LEVEL = 5, 6
 
 
-@lru_cache(maxsize=1024)
+# of the longest headers that come in, 256 are four megabytes
+@lru_cache(maxsize=256)
 def choose_encoding(accepted: bytes) -> str:
     """Choose by an `Accept-Encoding` header; one that we cannot read gets the bytes as they are."""
     if len(accepted) > _LONGEST_HEADER:
@@ -41,12 +40,10 @@ def compress(body: bytes, encoding: str) -> bytes:
     return body
 
 
-def is_worth_compressing(body: bytes, content_type: bytes) -> bool:
-    """Tell whether an answer gets smaller by it: text of some length."""
+def is_compressible(content_type: bytes) -> bool:
+    """Tell whether an answer of this type gets smaller by it: text of some kind."""
     kind = content_type.partition(b";")[0].strip().lower()
-    return len(body) >= _LEAST_BYTES and (
-        kind.startswith(b"text/") or kind.endswith((b"json", b"xml", b"javascript"))
-    )
+    return kind.startswith(b"text/") or kind.endswith((b"json", b"xml", b"javascript"))
 
 
 def _read_weight(parameters: str) -> float:

@@ -19,3 +19,7 @@ class TrustedProxyError(EdgeError):
 
 class OriginError(EdgeError):
     """What was given as an origin is none."""
+
+
+class DeadlineError(EdgeError):
+    """The application's answer has not begun in time."""

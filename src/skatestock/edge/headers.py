@@ -3,7 +3,7 @@
 import itertools
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from skatestock.edge.policies import HeaderLine
 
@@ -27,6 +27,7 @@ SECURITY: tuple[HeaderLine, ...] = (
 STRICT_TRANSPORT: HeaderLine = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 """What answers carry besides where TLS is certain."""
 
+_LAST_LETTERS = tuple(b"%02x" % number for number in range(256))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{8,64}\Z")
 
 
@@ -40,22 +41,28 @@ def join_repeated(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 def count_bytes(headers: Headers) -> int:
     """Return how many bytes names and values have."""
-    # joining costs a third of adding up lengths, and this is done for every request
-    return len(b"".join(headers)) + len(b"".join(headers.values()))
+    # joining costs half of adding up lengths, and this is done for every request
+    return len(b"".join((*headers, *headers.values())))
 
 
 def build_request_ids() -> Callable[[bytes | None], bytes]:
     """Make what tells a request's id: the caller's, if it can stand in a log, or else a new one."""
-    counter = itertools.count(1).__next__
     # ids are no secret, but must differ between processes and their restarts
     prefix = secrets.token_hex(5).encode()
+    new_id = itertools.chain.from_iterable(_count_on(prefix)).__next__
 
     def tell_id(sent: bytes | None) -> bytes:
         if sent is not None and _REQUEST_ID.match(sent):
             return sent
-        return b"%s%06x" % (prefix, counter())
+        return new_id()
 
     return tell_id
+
+
+def _count_on(prefix: bytes) -> Iterator[Iterator[bytes]]:
+    """Give ids by blocks: within one, each costs no more than joining its last letters on."""
+    for block in itertools.count():
+        yield map((b"%s%04x" % (prefix, block)).__add__, _LAST_LETTERS)
 
 
 def add_missing(headers: list[HeaderLine], lines: Iterable[HeaderLine]) -> list[HeaderLine]:

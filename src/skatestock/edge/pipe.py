@@ -22,6 +22,8 @@ RETRY_SECONDS = 1.0
 
 _TIMEOUT_SECONDS = 0.25
 _MOST_WAITING = 10_000
+# What a server that reads too slowly may leave with us.
+_MOST_UNSENT_BYTES = 16 * 1_048_576
 
 Answer = asyncio.Future[Any]
 
@@ -132,8 +134,8 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def call(self, words: tuple[bytes, ...]) -> Answer:
-        """Write a command. Raises RedisAwayError when too many wait already."""
-        if self._transport is None or self.lost.done() or len(self._waiting) >= _MOST_WAITING:
+        """Write a command. Raises RedisAwayError when too much waits already."""
+        if self._transport is None or self.lost.done() or self._is_full(self._transport):
             raise RedisAwayError("the connection is lost, or too much waits for it")
         answer: Answer = self._loop.create_future()
         self._waiting.append((answer, self._loop.time()))
@@ -141,6 +143,9 @@ class _Connection(asyncio.Protocol):
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_seconds, self._look)
         return answer
+
+    def _is_full(self, transport: asyncio.Transport) -> bool:
+        return len(self._waiting) >= _MOST_WAITING or transport.get_write_buffer_size() > _MOST_UNSENT_BYTES
 
     def data_received(self, data: bytes) -> None:
         """Give answers to the calls (called by the event loop)."""

@@ -41,7 +41,7 @@ REQUEST_TIMEOUT = Problem(
     "request_timeout",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The request took too long",
-    "The answer was not ready in time; nothing was changed, and the same request may work later.",
+    "The answer was not ready in time. Reading may work later; of a change, look whether it was made.",
 )
 INTERNAL_ERROR = Problem(
     "internal_error",

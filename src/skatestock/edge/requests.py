@@ -26,8 +26,15 @@ LONGEST_SHARED_ADDRESS = 1024
 NO_BODY: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 """The end of an answer without a body."""
 
-_CREDENTIALS = (b"authorization", b"x-api-key")
-_BODY = (b"content-length", b"transfer-encoding")
+_READS = ("GET", "HEAD")
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+_PRIVATE = _CREDENTIALS | {b"cookie"}
+
+NOT_SHARED = _PRIVATE | {b"content-length", b"transfer-encoding"}
+"""With one of these headers a request is answered for itself: it says who asks, or has a body."""
+
+# The application shall answer whole and plain: conditions and encodings are the edge's.
+_EDGE_ONLY = frozenset({b"if-none-match", b"if-modified-since", b"accept-encoding", b"range", b"if-range"})
 
 
 def make_address(scope: Scope) -> bytes:
@@ -38,11 +45,16 @@ def make_address(scope: Scope) -> bytes:
     return b"%s?%s" % (path, query) if query else path
 
 
+def make_plain(scope: Scope) -> None:
+    """Make a request one that is asked for many: a GET for the whole plain answer."""
+    scope["method"] = "GET"
+    scope["headers"] = [line for line in scope["headers"] if line[0] not in _EDGE_ONLY]
+
+
 class Request:
     """A request that could not be answered at once."""
 
     __slots__ = (
-        "_send",
         "address",
         "has_begun",
         "headers",
@@ -52,18 +64,28 @@ class Request:
         "now",
         "receive",
         "scope",
+        "send",
     )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, headers: Headers, now: float, request_id: bytes
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        headers: Headers,
+        address: bytes,
+        now: float,
+        request_id: bytes,
     ) -> None:
         self.scope = scope
         self.receive = receive
-        self._send = send
+        self.send = send
+        """Sends a part of the answer's body."""
         self.headers = headers
+        self.address = address
         self.now = now
         self.id = request_id.decode("latin-1")
-        self.address = make_address(scope)
         self.is_head: bool = scope["method"] == "HEAD"
         self.has_begun = False
         """Whether an answer has begun, so that no other one can be given any more."""
@@ -73,31 +95,26 @@ class Request:
     @property
     def has_credentials(self) -> bool:
         """Tell whether the request may say who asks."""
-        return any(name in self.headers for name in _CREDENTIALS)
+        return not _CREDENTIALS.isdisjoint(self.headers)
 
     @property
     def is_private(self) -> bool:
         """Tell whether the answer may be for one reader only."""
-        return self.has_credentials or b"cookie" in self.headers
+        return not _PRIVATE.isdisjoint(self.headers)
 
     @property
     def may_share(self) -> bool:
         """Tell whether a kept answer may be given, and a new one kept: a bare GET or HEAD of nobody."""
         return (
-            self.scope["method"] in ("GET", "HEAD")
-            and not self.is_private
+            self.scope["method"] in _READS
+            and NOT_SHARED.isdisjoint(self.headers)
             and len(self.address) <= LONGEST_SHARED_ADDRESS
-            and not any(name in self.headers for name in _BODY)
         )
 
     async def start(self, status: int, headers: list[HeaderLine]) -> None:
         """Begin the answer."""
         self.has_begun = True
-        await self._send({"type": "http.response.start", "status": int(status), "headers": headers})
-
-    async def send(self, message: Any) -> None:
-        """Send a part of the answer's body."""
-        await self._send(message)
+        await self.send({"type": "http.response.start", "status": int(status), "headers": headers})
 
     async def receive_rest(self) -> Any:
         """Give what the client sends; one that asked for headers only has left once it has them."""

@@ -10,8 +10,6 @@ from prometheus_client import Counter, Histogram
 from skatestock.telemetry.metrics import API_REQUEST_SECONDS, API_REQUESTS
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 # A label has few values, and what a client sends can be anything.
@@ -19,15 +17,21 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _OTHER = "other"
 # What an application answers that breaks before it has begun an answer.
 _BROKEN = 500
+_WELL = 200
 _STREAM = b"text/event-stream"
 
 
-def measure_requests(app: App) -> App:
-    """Wrap an application: each request counts under its endpoint's path template and its status."""
+class MeasuredApp:
+    """An application whose requests are counted: each under its endpoint's path template and its status."""
 
-    async def measured(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._answer: Callable[[Scope], Awaitable[Any] | None] | None = getattr(app, "answer", None)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Count a request that is answered by messages."""
         if scope["type"] != "http":
-            await app(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         began, status, ended = perf_counter(), _BROKEN, 0.0
 
@@ -41,16 +45,38 @@ def measure_requests(app: App) -> App:
             await send(message)
 
         try:
-            await app(scope, receive, sending)
+            await self._app(scope, receive, sending)
         finally:
-            # The router has written there which endpoint it found.
-            endpoint = scope.get("path_template") or _OTHER
-            method = scope["method"] if scope["method"] in _METHODS else _OTHER
-            count, seconds = _find_metrics(endpoint, method, status)
-            count.inc()
-            seconds.observe((ended or perf_counter()) - began)
+            _count(scope, status, (ended or perf_counter()) - began)
 
-    return measured
+    def answer(self, scope: Scope) -> Awaitable[Any] | None:
+        """Count a request that is answered whole and well, by an application that has such a short way.
+
+        None where it does not lead; what it gives may be None too, and then the request is made again, by
+        messages, and counts there.
+        """
+        asked = None if self._answer is None else self._answer(scope)
+        return None if asked is None else self._watch(scope, asked)
+
+    async def _watch(self, scope: Scope, asked: Awaitable[Any]) -> Any:
+        began = perf_counter()
+        try:
+            answered = await asked
+        except BaseException:
+            _count(scope, _BROKEN, perf_counter() - began)
+            raise
+        if answered is not None:
+            _count(scope, _WELL, perf_counter() - began)
+        return answered
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    # The router has written there which endpoint it found.
+    endpoint = scope.get("path_template") or _OTHER
+    method = scope["method"] if scope["method"] in _METHODS else _OTHER
+    count, lengths = _find_metrics(endpoint, method, status)
+    count.inc()
+    lengths.observe(seconds)
 
 
 @lru_cache(maxsize=4096)
