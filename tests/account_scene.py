@@ -10,12 +10,19 @@ from typing import Any
 import httpx
 from litestar import Litestar
 from tests.account_clock import MovedClock
+from tests.integration.test_api_endpoints import check_problem
 
 from skatestock.accounts.accounts import Accounts, AuthSettings
 from skatestock.accounts.signing_keys import make_signing_key, parse_signing_keys
 from skatestock.api.app import create_app
 
 PASSWORD = "four words nobody guesses"
+
+
+def code_of(answer: httpx.Response, status: int) -> str:
+    """Check that an answer is a problem with this status, and return its code."""
+    assert answer.status_code == status, answer.text
+    return check_problem(answer)
 
 
 @dataclass
@@ -62,10 +69,10 @@ class Person:
 class AccountScene:
     """An API with accounts, and the people who use it."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, **auth: Any) -> None:
         self.clock = MovedClock()
         self.keys = parse_signing_keys(make_signing_key("test"))
-        self.auth = AuthSettings(self.keys)
+        self.auth = AuthSettings(self.keys, **auth)
         self.app = create_app(pool, version="1.2.3", clock=self.clock, auth=self.auth)
         self._clients: list[httpx.AsyncClient] = []
 
@@ -98,9 +105,9 @@ class AccountScene:
 
 
 @asynccontextmanager
-async def account_scene(pool: Any) -> AsyncIterator[AccountScene]:
-    """Set the scene on a database."""
-    scene = AccountScene(pool)
+async def account_scene(pool: Any, **auth: Any) -> AsyncIterator[AccountScene]:
+    """Set the scene on a database; `auth` are settings of sign-ins."""
+    scene = AccountScene(pool, **auth)
     try:
         yield scene
     finally:

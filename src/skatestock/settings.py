@@ -77,6 +77,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Memory for answers, in each process that serves the API; 0 keeps none, in Redis neither."""
     request_timeout_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 15.0
     """After how long an answer must have begun."""
+    events_streams: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
+    """Streams of events that each process serving the API keeps open."""
+    events_streams_per_client: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
+    """How many of them one address, user or key may have."""
+    events_queue: Annotated[int, msgspec.Meta(ge=1000, le=1_000_000)] = 5000
+    """How many events a stream may fall behind before it is ended."""
+    events_heartbeat_seconds: Annotated[float, msgspec.Meta(ge=1, le=300)] = 15.0
+    """After how long without an event a stream shows that it lives; below what proxies bear."""
+    events_send_seconds: Annotated[float, msgspec.Meta(ge=1, le=600)] = 30.0
+    """For how long a stream's client may read nothing."""
     metrics_host: str = "127.0.0.1"
     metrics_port: Port | None = None
     """Where this process serves its metrics to Prometheus; 0 takes any free port, None serves none."""

@@ -10,7 +10,7 @@ import sys
 
 import asyncpg
 from tests.account_scene import AccountScene
-from tests.e2e.processes import command_environ
+from tests.e2e.processes import command_environ, run_command
 
 from skatestock.vocabulary.time import utc_now
 
@@ -20,16 +20,8 @@ EMAIL = "kareem@example.org"
 
 def call(dsn: str, *arguments: str, code: int = 0, typed: str = "") -> str:
     """Run `skatestock accounts …` with something on stdin; returns what it said."""
-    environ = command_environ({"SKATESTOCK_DATABASE_URL": dsn, "COLUMNS": "160"})
-    ended = subprocess.run(
-        [sys.executable, "-m", "skatestock", "accounts", *arguments],
-        input=typed,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environ = {"SKATESTOCK_DATABASE_URL": dsn, "COLUMNS": "160"}
+    ended = run_command("accounts", *arguments, environ=environ, typed=typed, timeout_seconds=120)
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr
     assert PASSWORD not in ended.stdout + ended.stderr

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
-from tests.account_scene import AccountScene, account_scene
+from tests.account_scene import AccountScene, account_scene, code_of
 from tests.integration.catalog_rows import Catalogue, days_ago
 from tests.integration.test_api_endpoints import check_problem
 
@@ -25,11 +24,6 @@ async def scene(pool: asyncpg.Pool) -> AsyncIterator[AccountScene]:
 @pytest.fixture
 def catalogue(pool: asyncpg.Pool) -> Catalogue:
     return Catalogue(pool)
-
-
-def code_of(answer: httpx.Response, status: int) -> str:
-    assert answer.status_code == status, answer.text
-    return check_problem(answer)
 
 
 async def add_shoe(catalogue: Catalogue, minor: int = 4500, availability: str = "in_stock") -> int:

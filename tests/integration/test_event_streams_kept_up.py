@@ -13,6 +13,7 @@ from skatestock.api.connections import Database
 from skatestock.api.errors import DatabaseAwayError, StreamsExhaustedError, TooManyStreamsError
 from skatestock.api.event_ids import parse_event_id
 from skatestock.api.event_schemas import EventsQuestion
+from skatestock.api.event_subscriptions import StreamLimits
 from skatestock.api.events import Changes
 from skatestock.catalog.change_queries import find_changes, find_clock
 
@@ -40,7 +41,8 @@ class Told:
 @pytest.fixture
 async def told(pool: asyncpg.Pool) -> AsyncIterator[Told]:
     await add_shop(pool)
-    changes = Changes(Database(pool), most_streams=3, most_per_client=2, heartbeat_seconds=0.2)
+    limits = StreamLimits(most_streams=3, most_per_client=2, heartbeat_seconds=0.2)
+    changes = Changes(Database(pool), limits)
     yield Told(pool, changes)
     await changes.close()
 

@@ -3,13 +3,22 @@
 No connection is held while a password is hashed: a burst of sign-ins must not take them from everybody else.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
-from skatestock.accounts.commands import change_password, delete_account, record_sign_up, store_rehash
+from skatestock.accounts.commands import (
+    change_password,
+    delete_account,
+    hold_confirmed,
+    record_sign_up,
+    store_rehash,
+)
 from skatestock.accounts.commands_attempts import (
     Counter,
+    Reserved,
     count_address,
     count_pair,
     count_sign_ups,
@@ -17,7 +26,7 @@ from skatestock.accounts.commands_attempts import (
     reserve_attempt,
     take_back_attempt,
 )
-from skatestock.accounts.commands_audit import record_audit
+from skatestock.accounts.commands_audit import record_audit, record_failed_sign_in
 from skatestock.accounts.commands_keys import touch_key
 from skatestock.accounts.commands_sessions import Opened, begin_session, refresh_session
 from skatestock.accounts.errors import (
@@ -30,7 +39,14 @@ from skatestock.accounts.errors import (
 )
 from skatestock.accounts.model import Caller, Client, Origin, Role
 from skatestock.accounts.passwords import Passwords, check_new_password
-from skatestock.accounts.queries import StoredSecret, find_key_caller, find_secret, find_session_caller
+from skatestock.accounts.queries import (
+    StoredSecret,
+    find_holding,
+    find_key_caller,
+    find_secret,
+    find_session_caller,
+    get_secret,
+)
 from skatestock.accounts.recent_keys import RecentKeys
 from skatestock.accounts.signing_keys import SigningKeys
 from skatestock.accounts.tokens import (
@@ -43,6 +59,8 @@ from skatestock.accounts.tokens import (
     parse_api_key,
     read_access_token,
 )
+from skatestock.accounts.watching import LOOKED_AT_SECONDS, CredentialWatch
+from skatestock.database.commits import committed
 from skatestock.database.pool import Connection
 from skatestock.telemetry.logs import get_logger
 from skatestock.telemetry.metrics import SIGN_INS
@@ -59,6 +77,8 @@ class AuthSettings(NamedTuple):
     keys: SigningKeys
     access_token_minutes: int = 10
     refresh_token_days: int = 14
+    watch_seconds: float = LOOKED_AT_SECONDS
+    """How often the credentials are looked at that something is kept open for."""
 
 
 class SignedIn(NamedTuple):
@@ -86,6 +106,7 @@ class Accounts:
         self._clock = clock
         self._passwords = passwords or Passwords()
         self._recent_keys = RecentKeys(self._find_key_client)
+        self._watch = CredentialWatch(self._find_holding, clock, every_seconds=settings.watch_seconds)
 
     async def sign_up(self, email: str, password: str, origin: Origin) -> None:
         """Make an account, unless the e-mail address has one; says nothing of which.
@@ -93,10 +114,10 @@ class Accounts:
         Raises PasswordRefusedError, AttemptsExhaustedError and PasswordsBusyError.
         """
         check_new_password(password, email)
-        async with self._transaction() as connection:
-            await reserve_attempt(connection, self._clock(), count_sign_ups(origin.address))
-        password_hash = await self._passwords.hash(password)
-        async with self._transaction() as connection:
+        reserved = await self._reserve(count_sign_ups(origin.address))
+        async with self._taking_back(reserved):
+            password_hash = await self._passwords.hash(password)
+        async with self._change() as connection:
             await record_sign_up(connection, email, password_hash, self._clock(), origin.address)
 
     async def sign_in(self, email: str, password: str, origin: Origin) -> SignedIn:
@@ -122,7 +143,7 @@ class Accounts:
         if token_hash is None:
             raise RefreshRefusedError("the refresh token is malformed")
         days = self._settings.refresh_token_days
-        async with self._transaction() as connection:
+        async with self._change() as connection:
             opened = await refresh_session(connection, token_hash, self._clock(), origin, token_days=days)
         if opened is None:
             _log.warning("refresh_token_reused", address=origin.address)
@@ -137,29 +158,34 @@ class Accounts:
         Raises PasswordRefusedError and what `confirm` raises.
         """
         check_new_password(new, caller.email)
-        await self.confirm(caller, current, origin)
+        confirmed_hash = await self.confirm(caller, current, origin)
         password_hash = await self._passwords.hash(new)
-        async with self._transaction() as connection:
-            await change_password(connection, caller, password_hash, self._clock(), origin.address)
+        async with self._change() as connection:
+            await change_password(
+                connection, caller, confirmed_hash, password_hash, self._clock(), origin.address
+            )
 
     async def delete(self, caller: Caller, password: str, origin: Origin) -> None:
         """Delete a person's account and all that hangs on it; raises what `confirm` raises."""
-        await self.confirm(caller, password, origin)
-        async with self._transaction() as connection:
-            await delete_account(connection, caller.email, self._clock())
+        confirmed_hash = await self.confirm(caller, password, origin)
+        async with self._change() as connection:
+            await hold_confirmed(connection, caller, confirmed_hash, self._clock())
+            await delete_account(connection, caller.account_id, self._clock())
 
-    async def confirm(self, caller: Caller, password: str, origin: Origin) -> None:
+    async def confirm(self, caller: Caller, password: str, origin: Origin) -> str:
         """Check the password of somebody who is signed in, counted like a sign-in: a token may be stolen.
 
-        Raises WrongPasswordError, AttemptsExhaustedError and PasswordsBusyError.
+        Returns the hash that it fits, for it may be another one when it matters. Raises WrongPasswordError,
+        AttemptsExhaustedError, PasswordsBusyError and AccountNotFoundError.
         """
-        await self._reserve(caller.email, origin)
+        address, pair = await self._reserve(*_count(caller.email, origin))
         async with self._connect() as connection:
-            secret = await find_secret(connection, caller.email)
-        fits = await self._verify(secret, caller.email, password, origin)
+            secret = await get_secret(connection, caller.account_id)
+        async with self._taking_back((address, pair)):
+            fits = await self._passwords.verify(secret.password_hash, password)
         async with self._transaction() as connection:
             if fits:
-                await forgive_attempt(connection, self._clock(), caller.email, origin.address)
+                await forgive_attempt(connection, self._clock(), address, pair)
             else:
                 await record_audit(
                     connection,
@@ -171,6 +197,7 @@ class Accounts:
                 )
         if not fits:
             raise WrongPasswordError("the password is wrong")
+        return secret.password_hash
 
     async def authenticate(
         self, credential: Credential, address: str, *, claims: Claims | None = None
@@ -206,48 +233,60 @@ class Accounts:
             return None
         return Client("user", str(claims.account_id), claims.role, claims)
 
+    def watch(self, client: Client, on_end: Callable[[], None]) -> Callable[[], None]:
+        """Call `on_end` soon after what this client showed is revoked or expires; returns what stops that."""
+        return self._watch.begin(client, on_end)
+
     def close(self) -> None:
-        """Let the threads end that hash passwords."""
+        """Watch no credentials any more, and let the threads end that hash passwords; idempotent."""
+        self._watch.close()
         self._passwords.close()
 
     async def _sign_in(self, email: str, password: str, origin: Origin) -> Opened:
-        await self._reserve(email, origin)
+        address, pair = await self._reserve(*_count(email, origin))
         async with self._connect() as connection:
             secret = await find_secret(connection, email)
-        fits = await self._verify(secret, email, password, origin)
-        rehashed = None
-        if fits and secret is not None and self._passwords.needs_rehash(secret.password_hash):
-            rehashed = await self._passwords.hash(password)
+        async with self._taking_back((address, pair)):
+            fits = await self._passwords.verify(None if secret is None else secret.password_hash, password)
+        rehashed = await self._rehash(secret, password) if fits and secret is not None else None
         now = self._clock()
         opened = None
-        async with self._transaction() as connection:
+        async with self._change() as connection:
             if fits and secret is not None:
                 days = self._settings.refresh_token_days
                 opened = await begin_session(connection, secret, now, origin, token_days=days)
             if opened is None or secret is None:
                 account_id = None if secret is None else secret.account_id
-                await record_audit(
-                    connection, now, "sign_in_failed", account_id=account_id, address=origin.address
-                )
+                await record_failed_sign_in(connection, now, account_id, origin.address)
             else:
-                await forgive_attempt(connection, now, email, origin.address)
+                await forgive_attempt(connection, now, address, pair)
                 if rehashed is not None:
                     await store_rehash(connection, secret.account_id, secret.password_hash, rehashed)
         if opened is None:
             raise CredentialsRefusedError("the e-mail address or the password is wrong")
         return opened
 
-    async def _reserve(self, email: str, origin: Origin) -> None:
-        async with self._transaction() as connection:
-            await reserve_attempt(connection, self._clock(), *_count(email, origin))
-
-    async def _verify(self, secret: StoredSecret | None, email: str, password: str, origin: Origin) -> bool:
-        """Check a password; an attempt that there is no time to look at is no failure."""
+    async def _rehash(self, secret: StoredSecret, password: str) -> str | None:
+        """Hash a password with today's parameters, if it needs that and there is time for it."""
+        if not self._passwords.needs_rehash(secret.password_hash):
+            return None
         try:
-            return await self._passwords.verify(None if secret is None else secret.password_hash, password)
+            return await self._passwords.hash(password)
+        except PasswordsBusyError:
+            return None
+
+    async def _reserve(self, *counters: Counter) -> tuple[Reserved, ...]:
+        async with self._transaction() as connection:
+            return await reserve_attempt(connection, self._clock(), *counters)
+
+    @asynccontextmanager
+    async def _taking_back(self, reserved: tuple[Reserved, ...]) -> AsyncGenerator[None]:
+        """Work on a password; an attempt that there is no time to look at is no failure."""
+        try:
+            yield
         except PasswordsBusyError:
             async with self._transaction() as connection:
-                await take_back_attempt(connection, self._clock(), *_count(email, origin))
+                await take_back_attempt(connection, self._clock(), *reserved)
             raise
 
     def _sign(self, opened: Opened) -> SignedIn:
@@ -280,6 +319,18 @@ class Accounts:
         if found is None or not is_same(found.secret_hash, secret_hash):
             return None
         return Client("key", key_id, found.caller.role)
+
+    async def _find_holding(
+        self, session_ids: Collection[UUID], key_ids: Collection[str], now: datetime
+    ) -> set[UUID | str]:
+        async with self._connect() as connection:
+            return await find_holding(connection, session_ids, key_ids, now)
+
+    @asynccontextmanager
+    async def _change(self) -> AsyncGenerator[Connection]:
+        """Lend a connection inside the transaction that is asked for; raises CommitUnknownError."""
+        async with self._connect() as connection, committed(connection):
+            yield connection
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncGenerator[Connection]:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from skatestock.accounts.commands_attempts import FORGOTTEN_AFTER
 from skatestock.accounts.commands_audit import record_audit
 from skatestock.accounts.commands_sessions import end_sessions
-from skatestock.accounts.errors import AccountNotFoundError, EmailTakenError
+from skatestock.accounts.errors import AccountNotFoundError, EmailTakenError, WrongPasswordError
 from skatestock.accounts.model import AuditKind, Caller, Role
+from skatestock.accounts.queries import hold_account, hold_caller
 from skatestock.database.pool import Connection
 
 _INSERT = """
@@ -16,7 +17,7 @@ ON CONFLICT (email) DO NOTHING
 RETURNING id
 """
 _LOCK_BY_EMAIL = "SELECT id, role, disabled_at FROM accounts WHERE email = $1 FOR NO KEY UPDATE"
-_FIND_ID = "SELECT id FROM accounts WHERE email = $1"
+_HOLD_ID = "SELECT id FROM accounts WHERE email = $1 FOR KEY SHARE"
 _WRITE_HASH = "UPDATE accounts SET password_hash = $2, password_changed_at = $3 WHERE id = $1"
 _REHASH = "UPDATE accounts SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
 _SET_ROLE = "UPDATE accounts SET role = $2 WHERE id = $1"
@@ -24,11 +25,28 @@ _SET_DISABLED = "UPDATE accounts SET disabled_at = $2 WHERE id = $1"
 _DELETE = "DELETE FROM accounts WHERE id = $1 RETURNING id"
 
 _PRUNE_AUDIT = "DELETE FROM audit_log WHERE at < $1"
-_PRUNE_SESSIONS = "DELETE FROM sessions WHERE coalesce(ended_at, expires_at) < $1"
+# What somebody holds right now goes the next time: many rows in no order must not wait for anybody.
+_PRUNE_SESSIONS = """
+DELETE FROM sessions WHERE id IN (
+    SELECT id FROM sessions WHERE coalesce(ended_at, expires_at) < $1 FOR UPDATE SKIP LOCKED
+)
+"""
 # Nothing is told by showing a token that is of no use to anybody any more.
-_PRUNE_TOKENS = "DELETE FROM refresh_tokens WHERE expires_at < $1"
-_PRUNE_KEYS = "DELETE FROM api_keys WHERE coalesce(revoked_at, expires_at) < $1"
-_PRUNE_ATTEMPTS = "DELETE FROM sign_in_attempts WHERE failed_at < $1"
+_PRUNE_TOKENS = """
+DELETE FROM refresh_tokens WHERE hash IN (
+    SELECT hash FROM refresh_tokens WHERE expires_at < $1 FOR UPDATE SKIP LOCKED
+)
+"""
+_PRUNE_KEYS = """
+DELETE FROM api_keys WHERE id IN (
+    SELECT id FROM api_keys WHERE coalesce(revoked_at, expires_at) < $1 FOR UPDATE SKIP LOCKED
+)
+"""
+_PRUNE_ATTEMPTS = """
+DELETE FROM sign_in_attempts WHERE key IN (
+    SELECT key FROM sign_in_attempts WHERE failed_at < $1 FOR UPDATE SKIP LOCKED
+)
+"""
 _ENDED_KEPT = timedelta(days=30)
 
 
@@ -44,9 +62,16 @@ async def record_sign_up(
     connection: Connection, email: str, password_hash: str, now: datetime, address: str
 ) -> None:
     """Make an account unless the e-mail address has one: that one stays exactly as it is."""
-    made = await connection.fetchval(_INSERT, email, password_hash, "user", now)
-    kind: AuditKind = "signed_up" if made else "sign_up_repeated"
-    account_id = await connection.fetchval(_FIND_ID, email)
+    wanted = (email, password_hash, "user", now)
+    kind: AuditKind = "signed_up"
+    account_id = await connection.fetchval(_INSERT, *wanted)
+    if account_id is None:
+        account_id = await connection.fetchval(_HOLD_ID, email)
+        if account_id is None:
+            # whoever had the address was deleted in between
+            account_id = await connection.fetchval(_INSERT, *wanted)
+        else:
+            kind = "sign_up_repeated"
     await record_audit(connection, now, kind, account_id=account_id, address=address)
 
 
@@ -62,9 +87,18 @@ async def create_account(
 
 
 async def change_password(
-    connection: Connection, caller: Caller, password_hash: str, now: datetime, address: str
+    connection: Connection,
+    caller: Caller,
+    confirmed_hash: str,
+    password_hash: str,
+    now: datetime,
+    address: str,
 ) -> None:
-    """Store the hash of a new password, and end every session but the caller's."""
+    """Store the hash of a new password, and end every session but the caller's; within a transaction.
+
+    Raises what `hold_confirmed` raises.
+    """
+    await hold_confirmed(connection, caller, confirmed_hash, now)
     await connection.execute(_WRITE_HASH, caller.account_id, password_hash, now)
     await end_sessions(connection, caller.account_id, now, "password_changed", but=caller.session_id)
     await record_audit(
@@ -128,14 +162,24 @@ async def enable_account(connection: Connection, email: str, now: datetime) -> b
     return True
 
 
-async def delete_account(connection: Connection, email: str, now: datetime) -> None:
+async def delete_account(connection: Connection, account_id: int, now: datetime) -> None:
     """Delete an account and all that hangs on it; what stays is one line that names nobody.
 
-    Raises AccountNotFoundError.
+    Within a transaction. Raises AccountNotFoundError.
     """
-    account = await lock_account(connection, email)
-    await connection.fetchval(_DELETE, account.id)
+    await hold_account(connection, account_id)
+    await connection.fetchval(_DELETE, account_id)
     await record_audit(connection, now, "account_deleted")
+
+
+async def hold_confirmed(connection: Connection, caller: Caller, confirmed_hash: str, now: datetime) -> None:
+    """Hold the account of somebody whose password was found to fit this hash.
+
+    Raises WrongPasswordError where it was changed since, AccountNotFoundError and TokenRefusedError.
+    """
+    secret = await hold_caller(connection, caller, now)
+    if secret.password_hash != confirmed_hash:
+        raise WrongPasswordError("the password was changed meanwhile")
 
 
 async def lock_account(connection: Connection, email: str) -> Locked:

@@ -27,12 +27,15 @@ ON CONFLICT (key) DO UPDATE SET (failures, failed_at, open_at) = (
     FROM (SELECT CASE WHEN known.failed_at < $4 THEN 1 ELSE known.failures + 1 END) AS now (failures)
 )
 WHERE known.open_at <= $2
-RETURNING failures
+RETURNING open_at
 """  # noqa: S608 - a constant of ours
 _FIND_OPEN_AT = "SELECT open_at FROM sign_in_attempts WHERE key = $1"
 _FORGET = "DELETE FROM sign_in_attempts WHERE key = $1"
+# The delay goes only where it is still this attempt's: another one may have been counted since.
 _TAKE_BACK = """
-UPDATE sign_in_attempts SET failures = greatest(failures - 1, 0), open_at = $2 WHERE key = $1
+UPDATE sign_in_attempts SET failures = greatest(failures - 1, 0),
+    open_at = CASE WHEN open_at = $3 THEN least(open_at, $2) ELSE open_at END
+WHERE key = $1
 """
 
 
@@ -41,6 +44,13 @@ class Counter(NamedTuple):
 
     key: bytes
     free: int
+
+
+class Reserved(NamedTuple):
+    """An attempt that was counted, and until when that closes its count."""
+
+    key: bytes
+    open_at: datetime
 
 
 def count_address(address: str) -> Counter:
@@ -58,29 +68,32 @@ def count_sign_ups(address: str) -> Counter:
     return Counter(_key("sign-up", parse_address(address)), SIGN_UPS_FREE)
 
 
-async def reserve_attempt(connection: Connection, now: datetime, *counters: Counter) -> None:
+async def reserve_attempt(connection: Connection, now: datetime, *counters: Counter) -> tuple[Reserved, ...]:
     """Count an attempt as failed before it is made; raises AttemptsExhaustedError while a delay lasts.
 
     Within a transaction: an attempt that one count refuses is counted by none. The counters come in the same
     order everywhere, so that no two attempts wait for each other.
     """
+    reserved = []
     for key, free in counters:
-        counted = await connection.fetchval(_RESERVE, key, now, free, now - FORGOTTEN_AFTER)
-        if counted is None:
-            open_at: datetime = await connection.fetchval(_FIND_OPEN_AT, key) or now
-            raise AttemptsExhaustedError(open_at, now)
+        open_at = await connection.fetchval(_RESERVE, key, now, free, now - FORGOTTEN_AFTER)
+        if open_at is None:
+            closed_until: datetime = await connection.fetchval(_FIND_OPEN_AT, key) or now
+            raise AttemptsExhaustedError(closed_until, now)
+        reserved.append(Reserved(key, open_at))
+    return tuple(reserved)
 
 
-async def take_back_attempt(connection: Connection, now: datetime, *counters: Counter) -> None:
+async def take_back_attempt(connection: Connection, now: datetime, *reserved: Reserved) -> None:
     """Count an attempt no more, because nobody looked at its password or it succeeded."""
-    for counter in counters:
-        await connection.execute(_TAKE_BACK, counter.key, now)
+    for key, open_at in reserved:
+        await connection.execute(_TAKE_BACK, key, now, open_at)
 
 
-async def forgive_attempt(connection: Connection, now: datetime, email: str, address: str) -> None:
+async def forgive_attempt(connection: Connection, now: datetime, address: Reserved, pair: Reserved) -> None:
     """Take back what a sign-in that succeeded was counted as, and all failures of this pair before it."""
-    await take_back_attempt(connection, now, count_address(address))
-    await connection.execute(_FORGET, count_pair(email, address).key)
+    await take_back_attempt(connection, now, address)
+    await connection.execute(_FORGET, pair.key)
 
 
 def _key(*parts: str) -> bytes:

@@ -11,6 +11,12 @@ INSERT INTO audit_log (at, kind, account_id, address, session_id, key_id, detail
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 
+# Whoever is deleted while their password is checked is nobody's by then.
+_RECORD_FAILURE = """
+INSERT INTO audit_log (at, kind, account_id, address)
+VALUES ($1, 'sign_in_failed', (SELECT id FROM accounts WHERE id = $2 FOR KEY SHARE), $3)
+"""
+
 # The uses of one key are told once per hour and address, and of twenty addresses at most: whoever has a key
 # must not be able to fill the log.
 _RECORD_KEY_USE = """
@@ -37,6 +43,13 @@ async def record_audit(
 ) -> None:
     """Write one line; within the transaction of what it tells about."""
     await connection.execute(_RECORD, now, kind, account_id, address, session_id, key_id, detail)
+
+
+async def record_failed_sign_in(
+    connection: Connection, now: datetime, account_id: int | None, address: str
+) -> None:
+    """Write that somebody did not get in, for the account if there is one still."""
+    await connection.execute(_RECORD_FAILURE, now, account_id, address)
 
 
 async def record_key_use(

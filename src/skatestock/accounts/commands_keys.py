@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from skatestock.accounts.commands_audit import record_audit, record_key_use
 from skatestock.accounts.errors import KeyNotFoundError, LimitReachedError
-from skatestock.accounts.model import MAX_KEYS, ApiKey, Scope
-from skatestock.accounts.queries import hold_account
+from skatestock.accounts.model import MAX_KEYS, ApiKey, Caller, Scope
+from skatestock.accounts.queries import hold_account, hold_caller
 from skatestock.accounts.tokens import NewSecret
 from skatestock.database.pool import Connection
 
@@ -29,7 +29,7 @@ WRITTEN_EVERY = timedelta(minutes=1)
 
 async def make_key(
     connection: Connection,
-    account_id: int,
+    caller: Caller,
     key: NewSecret,
     name: str,
     scopes: Sequence[Scope],
@@ -39,9 +39,11 @@ async def make_key(
 ) -> ApiKey:
     """Store a new API key as its hash; within a transaction.
 
-    Raises LimitReachedError and AccountNotFoundError.
+    Raises LimitReachedError, AccountNotFoundError and, for a session that has ended meanwhile,
+    TokenRefusedError: whoever ended it must not find a key of it afterwards.
     """
-    await hold_account(connection, account_id)
+    await hold_caller(connection, caller, now)
+    account_id = caller.account_id
     if await connection.fetchval(_COUNT, account_id, now) >= MAX_KEYS:
         raise LimitReachedError(f"an account may have {MAX_KEYS} API keys")
     ordered = tuple(dict.fromkeys(scopes))
@@ -57,14 +59,19 @@ async def touch_key(
     connection: Connection, account_id: int, key_id: str, now: datetime, address: str
 ) -> None:
     """Write that a key was used: the moment at most once a minute, the address at most once an hour."""
-    await connection.execute(_TOUCH, key_id, now, now - WRITTEN_EVERY)
+    # The line names the account, and so locks its row: that comes before the key's, as everywhere.
     await record_key_use(connection, now, account_id, key_id, address)
+    await connection.execute(_TOUCH, key_id, now, now - WRITTEN_EVERY)
 
 
 async def revoke_key(
     connection: Connection, account_id: int, key_id: str, now: datetime, address: str
 ) -> None:
-    """End an API key of an account; raises KeyNotFoundError."""
+    """End an API key of an account; within a transaction.
+
+    Raises KeyNotFoundError and AccountNotFoundError.
+    """
+    await hold_account(connection, account_id)
     if await connection.fetchval(_REVOKE, key_id, account_id, now) is None:
         raise KeyNotFoundError("the account has no such API key")
     await record_audit(connection, now, "key_revoked", account_id=account_id, address=address, key_id=key_id)

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from skatestock.accounts.commands_audit import record_audit
 from skatestock.accounts.errors import RefreshRefusedError, SessionNotFoundError
 from skatestock.accounts.model import MAX_SESSIONS, SESSION_LIFE, Origin, Role
-from skatestock.accounts.queries import StoredSecret
+from skatestock.accounts.queries import StoredSecret, hold_account
 from skatestock.accounts.tokens import NewSecret, make_refresh_token
 from skatestock.database.pool import Connection
 
@@ -23,15 +23,19 @@ VALUES ($1, $2, $3, $3, $4, $5, $6)
 _INSERT_HASH = """
 INSERT INTO refresh_tokens (hash, session_id, issued_at, expires_at) VALUES ($1, $2, $3, $4)
 """
-# The session is locked first, and the token read by a statement of its own: of two who show the same token at
-# once, the second one sees what the first one did.
-_LOCK_SESSION = """
-SELECT s.id, s.account_id, s.ended_at, s.expires_at, a.role, a.disabled_at
-FROM sessions s JOIN accounts a ON a.id = s.account_id
-WHERE s.id = (SELECT session_id FROM refresh_tokens WHERE hash = $1)
-FOR UPDATE OF s
+# The account is locked first, as everywhere, and the token read by a statement of its own: of two who show
+# the same token at once, the second one sees what the first one did.
+_LOCK_OWNER = """
+SELECT id, role, disabled_at FROM accounts
+WHERE id = (
+    SELECT s.account_id FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.hash = $1
+)
+FOR NO KEY UPDATE
 """
-_FIND_HASH = "SELECT used_at, expires_at FROM refresh_tokens WHERE hash = $1"
+_FIND_SHOWN = """
+SELECT s.id AS session_id, s.ended_at, s.expires_at AS session_expires_at, t.used_at, t.expires_at
+FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.hash = $1
+"""
 _USE_HASH = "UPDATE refresh_tokens SET used_at = $2 WHERE hash = $1"
 _TOUCH_SESSION = "UPDATE sessions SET refreshed_at = $2, address = $3, program = $4 WHERE id = $1"
 
@@ -100,27 +104,32 @@ async def refresh_session(
     None for a token that was used before: the transaction must be committed, so it is no error here. Raises
     RefreshRefusedError for every other token that is not good.
     """
-    session = await connection.fetchrow(_LOCK_SESSION, token_hash)
-    token = await connection.fetchrow(_FIND_HASH, token_hash)
-    if session is None or token is None:
+    owner = await connection.fetchrow(_LOCK_OWNER, token_hash)
+    token = None if owner is None else await connection.fetchrow(_FIND_SHOWN, token_hash)
+    if owner is None or token is None:
         raise RefreshRefusedError("the refresh token is not one of ours")
-    if session["ended_at"] is not None or session["disabled_at"] is not None:
+    if token["ended_at"] is not None or owner["disabled_at"] is not None:
         raise RefreshRefusedError("the session has ended; sign in again")
+    session_id: UUID = token["session_id"]
     if token["used_at"] is not None:
-        await _end_reused(connection, session["account_id"], session["id"], now, origin)
+        await _end_reused(connection, owner["id"], session_id, now, origin)
         return None
-    if min(token["expires_at"], session["expires_at"]) <= now:
+    if min(token["expires_at"], token["session_expires_at"]) <= now:
         raise RefreshRefusedError("the refresh token has expired; sign in again")
     await connection.execute(_USE_HASH, token_hash, now)
-    await connection.execute(_TOUCH_SESSION, session["id"], now, origin.address, origin.program)
-    following = await _issue_token(connection, session["id"], now, session["expires_at"], token_days)
-    return Opened(session["account_id"], session["id"], session["role"], following)
+    await connection.execute(_TOUCH_SESSION, session_id, now, origin.address, origin.program)
+    following = await _issue_token(connection, session_id, now, token["session_expires_at"], token_days)
+    return Opened(owner["id"], session_id, owner["role"], following)
 
 
 async def end_session(
     connection: Connection, account_id: int, session_id: UUID, now: datetime, because: Ending, address: str
 ) -> None:
-    """End one session of an account; raises SessionNotFoundError for one that it has not, or no more."""
+    """End one session of an account; within a transaction.
+
+    Raises SessionNotFoundError for one that it has not, or no more, and AccountNotFoundError.
+    """
+    await hold_account(connection, account_id)
     if await connection.fetchval(_END_SESSION, session_id, account_id, now, because) is None:
         raise SessionNotFoundError("the account has no such session that is still open")
     kind: Literal["signed_out", "session_revoked"] = (
@@ -132,7 +141,7 @@ async def end_session(
 async def end_sessions(
     connection: Connection, account_id: int, now: datetime, because: Ending, *, but: UUID | None = None
 ) -> None:
-    """End all sessions of an account, or all but one."""
+    """End all sessions of an account that the transaction holds, or all but one."""
     await connection.execute(_END_SESSIONS, account_id, now, because, but)
 
 

@@ -71,7 +71,7 @@ class Account(NamedTuple):
 
 
 class Session(NamedTuple):
-    """What one sign-in began and nothing has ended yet."""
+    """What one sign-in began."""
 
     id: UUID
     began_at: datetime
@@ -79,6 +79,8 @@ class Session(NamedTuple):
     expires_at: datetime
     address: str
     program: str
+    ended_at: datetime | None = None
+    ended_because: str | None = None
 
 
 class ApiKey(NamedTuple):
@@ -90,6 +92,7 @@ class ApiKey(NamedTuple):
     created_at: datetime
     expires_at: datetime | None
     used_at: datetime | None
+    revoked_at: datetime | None = None
 
 
 class Wish(NamedTuple):

@@ -1,10 +1,13 @@
 """Reads accounts, sessions and keys, and tells who makes a request."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from skatestock.accounts.errors import AccountNotFoundError
+import asyncpg
+
+from skatestock.accounts.errors import AccountNotFoundError, TokenRefusedError
 from skatestock.accounts.model import Account, ApiKey, AuditEntry, Caller, Role, Session
 from skatestock.database.pool import Connection
 
@@ -17,6 +20,7 @@ ORDER BY id LIMIT $3
 """  # noqa: S608 - constants of ours
 _HOLD = "SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE"
 _FIND_HASH = "SELECT id, password_hash, disabled_at FROM accounts WHERE email = $1"
+_GET_HASH = "SELECT id, password_hash, disabled_at FROM accounts WHERE id = $1"
 
 _FIND_SESSION_CALLER = """
 SELECT a.id, a.email, a.role
@@ -30,6 +34,16 @@ WHERE k.id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_
     AND a.disabled_at IS NULL
 """
 
+_FIND_HOLDING_SESSIONS = """
+SELECT s.id FROM sessions s JOIN accounts a ON a.id = s.account_id
+WHERE s.id = ANY($1::uuid[]) AND s.ended_at IS NULL AND s.expires_at > $2 AND a.disabled_at IS NULL
+"""
+_FIND_HOLDING_KEYS = """
+SELECT k.id FROM api_keys k JOIN accounts a ON a.id = k.account_id
+WHERE k.id = ANY($1::text[]) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2)
+    AND a.disabled_at IS NULL
+"""
+
 _FIND_SESSIONS = """
 SELECT id, began_at, refreshed_at, expires_at, address, program FROM sessions
 WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2
@@ -38,6 +52,17 @@ ORDER BY began_at DESC, id
 _FIND_KEYS = """
 SELECT id, name, scopes, created_at, expires_at, used_at FROM api_keys
 WHERE account_id = $1 AND revoked_at IS NULL
+ORDER BY created_at DESC, id
+"""
+# With what has ended and is kept for a while.
+_FIND_ALL_SESSIONS = """
+SELECT id, began_at, refreshed_at, expires_at, address, program, ended_at, ended_because FROM sessions
+WHERE account_id = $1
+ORDER BY began_at DESC, id
+"""
+_FIND_ALL_KEYS = """
+SELECT id, name, scopes, created_at, expires_at, used_at, revoked_at FROM api_keys
+WHERE account_id = $1
 ORDER BY created_at DESC, id
 """
 _FIND_AUDIT = """
@@ -71,6 +96,14 @@ async def find_account(connection: Connection, email: str) -> Account | None:
     return None if row is None else Account(*row)
 
 
+async def get_account_of(connection: Connection, email: str) -> Account:
+    """Return the account of an e-mail address in lower case; raises AccountNotFoundError."""
+    account = await find_account(connection, email)
+    if account is None:
+        raise AccountNotFoundError(f"{email} has no account")
+    return account
+
+
 async def get_account(connection: Connection, account_id: int) -> Account:
     """Return an account; raises AccountNotFoundError."""
     row = await connection.fetchrow(_FIND_BY_ID, account_id)
@@ -80,12 +113,28 @@ async def get_account(connection: Connection, account_id: int) -> Account:
 
 
 async def hold_account(connection: Connection, account_id: int) -> None:
-    """Hold an account's row until the transaction ends: of two who count what it has, one waits.
+    """Hold an account's row until the transaction ends: of two who write what it has, one waits.
 
-    Raises AccountNotFoundError for one that was deleted since it was checked who asks.
+    Every transaction that writes sessions, keys, wishes or searches does this before it locks anything else:
+    with one order for all, no two wait for each other. Raises AccountNotFoundError for an account that was
+    deleted since it was checked who asks.
     """
     if await connection.fetchval(_HOLD, account_id) is None:
         raise AccountNotFoundError("the account is gone")
+
+
+async def hold_caller(connection: Connection, caller: Caller, now: datetime) -> StoredSecret:
+    """Hold the account of somebody who is about to change what lets them in, and look at them again.
+
+    What ended their session since it was checked who asks has held the account too, so it is seen here.
+    Raises AccountNotFoundError and TokenRefusedError.
+    """
+    await hold_account(connection, caller.account_id)
+    if caller.session_id is not None and not await connection.fetchval(
+        _FIND_SESSION_CALLER, caller.session_id, caller.account_id, now
+    ):
+        raise TokenRefusedError("the session has ended; sign in again")
+    return await get_secret(connection, caller.account_id)
 
 
 async def find_accounts(
@@ -99,6 +148,14 @@ async def find_secret(connection: Connection, email: str) -> StoredSecret | None
     """Find the password's hash of an account."""
     row = await connection.fetchrow(_FIND_HASH, email)
     return None if row is None else StoredSecret(*row)
+
+
+async def get_secret(connection: Connection, account_id: int) -> StoredSecret:
+    """Return the password's hash of an account; raises AccountNotFoundError."""
+    row = await connection.fetchrow(_GET_HASH, account_id)
+    if row is None:
+        raise AccountNotFoundError("the account is gone")
+    return StoredSecret(*row)
 
 
 async def find_session_caller(
@@ -118,6 +175,15 @@ async def find_key_caller(connection: Connection, key_id: str, now: datetime) ->
     return KeyCaller(caller, row["secret_hash"], row["used_at"])
 
 
+async def find_holding(
+    connection: Connection, session_ids: Collection[UUID], key_ids: Collection[str], now: datetime
+) -> set[UUID | str]:
+    """Find which of these sessions and keys still let somebody in."""
+    held = await connection.fetch(_FIND_HOLDING_SESSIONS, session_ids, now) if session_ids else []
+    held += await connection.fetch(_FIND_HOLDING_KEYS, key_ids, now) if key_ids else []
+    return {row[0] for row in held}
+
+
 async def find_sessions(connection: Connection, account_id: int, now: datetime) -> list[Session]:
     """Find the sessions of an account that still live, the newest first."""
     return [Session(*row) for row in await connection.fetch(_FIND_SESSIONS, account_id, now)]
@@ -125,8 +191,17 @@ async def find_sessions(connection: Connection, account_id: int, now: datetime) 
 
 async def find_keys(connection: Connection, account_id: int) -> list[ApiKey]:
     """Find the API keys of an account that were not revoked, the newest first; expired ones too."""
-    rows = await connection.fetch(_FIND_KEYS, account_id)
-    return [ApiKey(**{**row, "scopes": tuple(row["scopes"])}) for row in rows]
+    return _read_keys(await connection.fetch(_FIND_KEYS, account_id))
+
+
+async def find_all_sessions(connection: Connection, account_id: int) -> list[Session]:
+    """Find every session of an account that is kept, also those that have ended, the newest first."""
+    return [Session(*row) for row in await connection.fetch(_FIND_ALL_SESSIONS, account_id)]
+
+
+async def find_all_keys(connection: Connection, account_id: int) -> list[ApiKey]:
+    """Find every API key of an account that is kept, also revoked ones, the newest first."""
+    return _read_keys(await connection.fetch(_FIND_ALL_KEYS, account_id))
 
 
 async def find_audit(
@@ -140,3 +215,7 @@ async def find_audit(
     """Find what happened, the newest first: to one account, or to everybody."""
     rows = await connection.fetch(_FIND_AUDIT, account_id, before_id or _LAST_ID, kind, limit)
     return [AuditEntry(*row) for row in rows]
+
+
+def _read_keys(rows: list[asyncpg.Record]) -> list[ApiKey]:
+    return [ApiKey(**{**row, "scopes": tuple(row["scopes"])}) for row in rows]

@@ -37,12 +37,26 @@ def to_me(account: model.Account, caller: model.Caller) -> account_schemas.Me:
 
 def to_key(key: model.ApiKey) -> account_schemas.KeyItem:
     """Answer with an API key."""
-    return account_schemas.KeyItem(**key._asdict())
+    fields = key._asdict()
+    del fields["revoked_at"]
+    return account_schemas.KeyItem(**fields)
+
+
+def to_exported_key(key: model.ApiKey) -> account_schemas.ExportedKey:
+    """Answer with an API key that may have been revoked."""
+    return account_schemas.ExportedKey(**key._asdict())
 
 
 def to_session(session: model.Session, current_id: UUID | None) -> account_schemas.SessionItem:
-    """Answer with a session."""
-    return account_schemas.SessionItem(**session._asdict(), current=session.id == current_id)
+    """Answer with a session that is open."""
+    fields = session._asdict()
+    del fields["ended_at"], fields["ended_because"]
+    return account_schemas.SessionItem(**fields, current=session.id == current_id)
+
+
+def to_exported_session(session: model.Session, current_id: UUID | None) -> account_schemas.ExportedSession:
+    """Answer with a session that may have ended."""
+    return account_schemas.ExportedSession(**session._asdict(), current=session.id == current_id)
 
 
 def to_audit(entry: model.AuditEntry) -> account_schemas.AuditItem:

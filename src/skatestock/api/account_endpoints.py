@@ -6,19 +6,20 @@ from litestar.handlers import HTTPRouteHandler
 from skatestock.accounts.commands_audit import record_audit
 from skatestock.accounts.commands_sessions import end_session
 from skatestock.accounts.model import parse_email
-from skatestock.accounts.queries import find_audit, find_keys, find_sessions, get_account
+from skatestock.accounts.queries import find_all_keys, find_all_sessions, find_audit, get_account
 from skatestock.accounts.queries_wishes import find_searches, find_wishes
 from skatestock.api import account_schemas as schemas
 from skatestock.api.account_answers import (
     to_audit,
+    to_exported_key,
+    to_exported_session,
     to_exported_wish,
-    to_key,
     to_me,
     to_search,
-    to_session,
     to_tokens,
 )
 from skatestock.api.account_problems import naming_field
+from skatestock.api.account_work import changing_own, reading_own
 from skatestock.api.authentication import find_origin, get_accounts, get_caller
 from skatestock.api.bodies import read_body
 from skatestock.api.context import Context
@@ -27,16 +28,17 @@ from skatestock.api.errors import (
     AccountsOffError,
     InvalidRefreshTokenError,
     InvalidTokenError,
+    OutcomeUnknownError,
     TooManyAttemptsError,
     WrongCredentialsError,
     WrongPasswordError,
 )
 from skatestock.api.operations import READS_DATABASE, READS_QUERY, Operation, reads, writes
-from skatestock.api.questions import NoQuestion, parse_question
 from skatestock.api.requests import AnyRequest
 
-_SIGNS_IN = (*READS_QUERY, TooManyAttemptsError, AccountsBusyError, AccountsOffError, *READS_DATABASE)
-_CONFIRMS = (*READS_QUERY, WrongPasswordError, TooManyAttemptsError, AccountsBusyError)
+_CHANGES = (*READS_QUERY, OutcomeUnknownError)
+_SIGNS_IN = (*_CHANGES, TooManyAttemptsError, AccountsBusyError, AccountsOffError, *READS_DATABASE)
+_CONFIRMS = (*_CHANGES, WrongPasswordError, TooManyAttemptsError, AccountsBusyError)
 # What three months of an audit log can hold of one person is far less.
 _MOST_EXPORTED = 10_000
 
@@ -58,7 +60,6 @@ _MOST_EXPORTED = 10_000
 )
 async def sign_up(request: AnyRequest) -> schemas.SignUpAnswer:
     """Answer that it was heard."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.SignUp)
     email = parse_email(body.email)
     with naming_field("password"):
@@ -82,7 +83,6 @@ async def sign_up(request: AnyRequest) -> schemas.SignUpAnswer:
 )
 async def sign_in(request: AnyRequest) -> schemas.Tokens:
     """Answer with tokens."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.SignIn)
     email = parse_email(body.email)
     return to_tokens(await get_accounts(request).sign_in(email, body.password, find_origin(request.scope)))
@@ -100,12 +100,11 @@ async def sign_in(request: AnyRequest) -> schemas.Tokens:
         tag="Accounts",
         body=schemas.Refresh,
         answer=schemas.Tokens,
-        problems=(*READS_QUERY, InvalidRefreshTokenError, AccountsOffError, *READS_DATABASE),
+        problems=(*_CHANGES, InvalidRefreshTokenError, AccountsOffError, *READS_DATABASE),
     ),
 )
 async def refresh_session(request: AnyRequest) -> schemas.Tokens:
     """Answer with new tokens."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.Refresh)
     return to_tokens(await get_accounts(request).refresh(body.refresh_token, find_origin(request.scope)))
 
@@ -121,20 +120,16 @@ async def refresh_session(request: AnyRequest) -> schemas.Tokens:
         answer=None,
         status=204,
         auth="user",
-        problems=READS_QUERY,
+        problems=_CHANGES,
     ),
 )
 async def sign_out(request: AnyRequest, context: NamedDependency[Context]) -> None:
     """Answer with nothing."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    caller = get_caller(request)
-    if caller.session_id is None:
-        raise InvalidTokenError("no session belongs to this credential")
-    address = find_origin(request.scope).address
-    async with context.database.connect() as connection, connection.transaction():
-        await end_session(
-            connection, caller.account_id, caller.session_id, context.clock(), "signed_out", address
-        )
+    async with changing_own(request, context) as own:
+        session_id = own.caller.session_id
+        if session_id is None:
+            raise InvalidTokenError("no session belongs to this credential")
+        await end_session(own.connection, own.account_id, session_id, own.now, "signed_out", own.address)
 
 
 @reads(
@@ -152,10 +147,8 @@ async def sign_out(request: AnyRequest, context: NamedDependency[Context]) -> No
 )
 async def get_me(request: AnyRequest, context: NamedDependency[Context]) -> schemas.Me:
     """Answer with the caller's account."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    caller = get_caller(request)
-    async with context.database.connect() as connection:
-        return to_me(await get_account(connection, caller.account_id), caller)
+    async with reading_own(request, context) as own:
+        return to_me(await get_account(own.connection, own.account_id), own.caller)
 
 
 @writes(
@@ -175,7 +168,6 @@ async def get_me(request: AnyRequest, context: NamedDependency[Context]) -> sche
 )
 async def change_password(request: AnyRequest) -> None:
     """Answer with nothing."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.PasswordChange)
     with naming_field("new_password"):
         await get_accounts(request).change_password(
@@ -201,7 +193,6 @@ async def change_password(request: AnyRequest) -> None:
 )
 async def delete_me(request: AnyRequest) -> None:
     """Answer with nothing."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.Confirmation)
     await get_accounts(request).delete(get_caller(request), body.password, find_origin(request.scope))
 
@@ -216,31 +207,27 @@ async def delete_me(request: AnyRequest) -> None:
         tag="Accounts",
         answer=schemas.Export,
         auth="user",
-        problems=READS_QUERY,
+        problems=_CHANGES,
     ),
 )
 async def export_me(request: AnyRequest, context: NamedDependency[Context]) -> schemas.Export:
     """Answer with all that hangs on the caller's account."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    caller, now = get_caller(request), context.clock()
-    own = caller.account_id
-    address = find_origin(request.scope).address
-    async with context.database.connect() as connection, connection.transaction(isolation="repeatable_read"):
-        await record_audit(connection, now, "data_exported", account_id=own, address=address)
+    async with changing_own(request, context, "repeatable_read") as own:
+        connection, account_id = own.connection, own.account_id
+        await record_audit(connection, own.now, "data_exported", account_id=account_id, address=own.address)
+        sessions = await find_all_sessions(connection, account_id)
+        keys = await find_all_keys(connection, account_id)
+        wishes = await find_wishes(connection, account_id)
+        searches = await find_searches(connection, account_id)
+        audit = await find_audit(connection, account_id=account_id, limit=_MOST_EXPORTED)
         return schemas.Export(
-            exported_at=now,
-            account=to_me(await get_account(connection, own), caller),
-            sessions=tuple(
-                to_session(session, caller.session_id)
-                for session in await find_sessions(connection, own, now)
-            ),
-            keys=tuple(to_key(key) for key in await find_keys(connection, own)),
-            wishlist=tuple(to_exported_wish(wish) for wish in await find_wishes(connection, own)),
-            searches=tuple(to_search(search) for search in await find_searches(connection, own)),
-            audit=tuple(
-                to_audit(entry)
-                for entry in await find_audit(connection, account_id=own, limit=_MOST_EXPORTED)
-            ),
+            exported_at=own.now,
+            account=to_me(await get_account(connection, account_id), own.caller),
+            sessions=tuple(to_exported_session(session, own.caller.session_id) for session in sessions),
+            keys=tuple(to_exported_key(key) for key in keys),
+            wishlist=tuple(to_exported_wish(wish) for wish in wishes),
+            searches=tuple(to_search(search) for search in searches),
+            audit=tuple(to_audit(entry) for entry in audit),
         )
 
 

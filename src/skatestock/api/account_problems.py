@@ -13,6 +13,7 @@ from skatestock.api.errors import InvalidBodyError, RequestError
 from skatestock.api.problems import answer_request_error, answer_unexpected_error
 from skatestock.api.requests import AnyRequest
 from skatestock.api.schemas import InvalidParameter
+from skatestock.database.errors import CommitUnknownError
 
 _PROBLEMS: dict[type[refusals.AccountsError], type[RequestError]] = {
     refusals.InvalidEmailError: problems.InvalidBodyError,
@@ -59,7 +60,15 @@ def answer_orphan(request: AnyRequest, _error: asyncpg.ForeignKeyViolationError)
     return answer_request_error(request, problems.InvalidTokenError("the account is gone"))
 
 
+def answer_unknown_outcome(request: AnyRequest, error: CommitUnknownError) -> Response[bytes]:
+    """Answer where nobody can tell whether a change was made: neither that it was, nor that it was not."""
+    problem = problems.OutcomeUnknownError(f"{error}: look whether it was made before you repeat it")
+    problem.__cause__ = error.__cause__
+    return answer_request_error(request, problem)
+
+
 ACCOUNT_HANDLERS: ExceptionHandlersMap = {
     refusals.AccountsError: answer_refusal,
+    CommitUnknownError: answer_unknown_outcome,
     asyncpg.ForeignKeyViolationError: answer_orphan,
 }

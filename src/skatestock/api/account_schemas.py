@@ -283,6 +283,27 @@ class AuditList(Struct, frozen=True, kw_only=True):
     ]
 
 
+class ExportedSession(SessionItem, frozen=True, kw_only=True):
+    """What one sign-in began, and how it ended."""
+
+    ended_at: Annotated[
+        datetime | None,
+        Meta(description="When it was ended; null for never.", examples=["2026-03-04T10:00:00Z"]),
+    ]
+    ended_because: Annotated[
+        str | None, Meta(description="By what it was ended; null for nothing.", examples=["signed_out"])
+    ]
+
+
+class ExportedKey(KeyItem, frozen=True, kw_only=True):
+    """An API key, without its secret, and whether it was revoked."""
+
+    revoked_at: Annotated[
+        datetime | None,
+        Meta(description="When it was revoked; null for never.", examples=["2026-03-04T10:00:00Z"]),
+    ]
+
+
 class Export(Struct, frozen=True, kw_only=True):
     """Everything that we hold of you, but for hashes of secrets."""
 
@@ -290,8 +311,14 @@ class Export(Struct, frozen=True, kw_only=True):
         datetime, Meta(description="When this was written.", examples=["2026-03-01T12:30:00Z"])
     ]
     account: Annotated[Me, Meta(description="Your account.")]
-    sessions: Annotated[tuple[SessionItem, ...], Meta(description="Your open sessions.")]
-    keys: Annotated[tuple[KeyItem, ...], Meta(description="Your API keys.")]
+    sessions: Annotated[
+        tuple[ExportedSession, ...],
+        Meta(description="Your sessions, also those that ended in the last 30 days."),
+    ]
+    keys: Annotated[
+        tuple[ExportedKey, ...],
+        Meta(description="Your API keys, also those that ended in the last 30 days."),
+    ]
     wishlist: Annotated[tuple[ExportedWish, ...], Meta(description="Your wishlist.")]
     searches: Annotated[tuple[SavedSearch, ...], Meta(description="Your saved searches.")]
     audit: Annotated[tuple[AuditItem, ...], Meta(description="What the audit log says of you.")]

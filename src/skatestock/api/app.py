@@ -21,6 +21,7 @@ from skatestock.api.direct import CONTEXT, Api
 from skatestock.api.documentation import build_documentation
 from skatestock.api.endpoints import ENDPOINTS
 from skatestock.api.event_endpoints import EVENT_ENDPOINTS
+from skatestock.api.event_subscriptions import StreamLimits
 from skatestock.api.events import CHANGES, Changes
 from skatestock.api.health import find_newest_revision
 from skatestock.api.key_endpoints import KEY_ENDPOINTS
@@ -57,6 +58,7 @@ def create_app(
     clock: Clock = utc_now,
     auth: AuthSettings | None = None,
     cache: Redis | None = None,
+    streams: StreamLimits | None = None,
     lifespan: tuple[Lifespan, ...] = (),
 ) -> Api:
     """Build the application on a pool, or on a way to open one when it is first needed.
@@ -65,11 +67,11 @@ def create_app(
     labelled in any case. A shop is called stale `stale_after_seconds` after its last complete crawl.
     Without `auth` there are no accounts; with it, the application's state holds them as `accounts`.
     The state's `changes` has to hear what commits change, or there are no events. `cache` is what `/health`
-    tells of.
+    tells of, and `streams` bounds the streams of events.
     `lifespan` is what a server adds to the application's life.
     """
     database = Database(pool)
-    changes = Changes(database)
+    changes = Changes(database, streams)
     context = Context(
         database=database,
         changes=changes,

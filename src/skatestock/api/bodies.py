@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from skatestock.api.errors import InvalidBodyError, UnsupportedMediaTypeError
+from skatestock.api.questions import NoQuestion, parse_question
 from skatestock.api.requests import AnyRequest
 from skatestock.api.schemas import InvalidParameter
 
@@ -19,8 +20,17 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _WHERE = re.compile(r" - at `\$(.*)`\Z")
 
 
+def refuse_query(request: AnyRequest) -> None:
+    """Refuse every parameter, where a request has none; raises UnknownParameterError, InvalidRequestError."""
+    parse_question(NoQuestion, request.scope["query_string"])
+
+
 async def read_body(request: AnyRequest, kind: type[_Body]) -> _Body:
-    """Read a request's body; raises UnsupportedMediaTypeError, InvalidBodyError, BodyTooLargeError."""
+    """Read the body of a request that has a body and no query.
+
+    Raises UnsupportedMediaTypeError, InvalidBodyError, BodyTooLargeError, and what `refuse_query` raises.
+    """
+    refuse_query(request)
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     charset = parameters.replace(" ", "").replace('"', "").casefold()
     if media_type.strip().casefold() != JSON or charset not in ("", "charset=utf-8"):

@@ -16,6 +16,7 @@ OpenPool = Callable[[], Awaitable[asyncpg.Pool]]
 
 _ACQUIRE_SECONDS = 5.0
 _SWEEP_SECONDS = 60.0
+_SETTLE_SECONDS = 2.0
 
 _OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 _AWAY = (DatabaseUnavailableError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
@@ -40,6 +41,7 @@ class Database:
         self._fewest_kept = 0
         self._waiting = 0
         self._sweeping: asyncio.Task[None] | None = None
+        self._settling: set[asyncio.Task[None]] = set()
 
     def connect(self) -> "Loan":
         """Lend a connection to an `async with` block.
@@ -57,6 +59,7 @@ class Database:
         if self._open is not None and self._pool is not None:
             pool, self._pool = self._pool, None
             await self._give_back(pool, len(self._kept))
+            await asyncio.gather(*self._settling)
             await pool.close()
 
     def find_kept(self) -> PoolConnectionProxy | None:
@@ -100,6 +103,19 @@ class Database:
         else:
             await self._pool.release(connection)
 
+    def release_later(self, connection: PoolConnectionProxy) -> None:
+        """Give a connection back for somebody who must not wait for that.
+
+        Whoever is cancelled has run out of time or gone, and a server that does not answer would keep them
+        until it does. One that does not settle soon is cut off, which undoes what was under way.
+        """
+        if self._pool is None:
+            connection.terminate()
+            return
+        task = asyncio.create_task(_settle(self._pool, connection), name="database-release")
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
     async def _sweep(self) -> None:
         """Give back what nobody has needed since the last look, for as long as something is kept."""
         while self._pool is not None and self._kept:
@@ -124,6 +140,11 @@ class Database:
                 assert self._open is not None
                 self._pool = await self._open()
             return self._pool
+
+
+async def _settle(pool: asyncpg.Pool, connection: PoolConnectionProxy) -> None:
+    with contextlib.suppress(*_AWAY):
+        await pool.release(connection, timeout=_SETTLE_SECONDS)
 
 
 def _is_lost(connection: PoolConnectionProxy) -> bool:
@@ -162,6 +183,9 @@ class Loan:
         connection, self._connection = self._connection, None
         assert connection is not None
         if error is None and self._database.keep(connection):
+            return
+        if isinstance(error, asyncio.CancelledError):
+            self._database.release_later(connection)
             return
         try:
             await self._database.release(connection)

@@ -287,6 +287,14 @@ class DatabaseSlowError(RequestError):
     retry_after_seconds = 10
 
 
+class OutcomeUnknownError(RequestError):
+    """The connection to the database was lost as a change was being stored: all of it was, or nothing."""
+
+    code = "outcome_unknown"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "It is not known whether the change was made"
+
+
 class SchemaOutdatedError(RequestError):
     """The database's tables are older than this program: run `skatestock migrate`."""
 
@@ -349,7 +357,7 @@ class HeadersTooLargeError(RequestError):
 
 
 class RequestTimeoutError(RequestError):
-    """The answer was not ready in time; nothing was changed, and the same request may work later."""
+    """The answer was not ready in time. Reading may work later; of a change, look whether it was made."""
 
     code = "request_timeout"
     status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -390,6 +398,7 @@ PROBLEMS: tuple[type[RequestError], ...] = (
     InternalError,
     DatabaseAwayError,
     DatabaseSlowError,
+    OutcomeUnknownError,
     SchemaOutdatedError,
     IndexBuildingError,
     AccountsBusyError,

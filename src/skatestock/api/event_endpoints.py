@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from litestar.di import NamedDependency
@@ -9,7 +10,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from msgspec import UNSET
 
-from skatestock.api.authentication import find_origin
+from skatestock.accounts.model import Client
+from skatestock.api.authentication import find_origin, get_accounts
 from skatestock.api.context import Context
 from skatestock.api.errors import (
     InvalidParameterError,
@@ -35,8 +37,6 @@ _HEADERS = [
     # what nginx takes as: pass on what comes as it comes
     (b"x-accel-buffering", b"no"),
 ]
-# A client that does not read for so long is gone, or as good as.
-_SEND_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
 _LAST_EVENT_ID = "Last-Event-ID"
 
@@ -56,8 +56,10 @@ Receive = Callable[[], Awaitable[Any]]
         "event's name is its `kind`, and its `data` JSON. Every event has an `id`; "
         "with the last one as the header `Last-Event-ID` (a browser's EventSource sends it by itself) or as "
         "`last_event_id`, the stream goes on right after it. While nothing happens, a comment comes every 15 "
-        "seconds. The event `resync` says that something in between cannot be told any more: read anew what "
-        "you follow. A stream whose client does not keep up is ended; the client resumes.",
+        "seconds, unless the server is set to another time. The event `resync` says that something in "
+        "between cannot be told any more: read anew what you follow. A stream whose client does not keep up "
+        "is ended, and so is one that was asked for with a token or key when that expires or is revoked; the "
+        "client resumes.",
         tag="Events",
         question=EventsQuestion,
         headers=EventsHeaders,
@@ -73,8 +75,10 @@ async def stream_events(request: AnyRequest, context: NamedDependency[Context]) 
     last = _find_last_event(request, question)
     if request.method == "HEAD":
         return _answer_head
-    subscription = await context.changes.subscribe(question, last, _name_client(request))
-    return _stream(context.changes, subscription)
+    client = _find_client(request)
+    name = f"{client.kind}:{client.id}" if client else f"address:{find_origin(request.scope).address}"
+    subscription = await context.changes.subscribe(question, last, name)
+    return _stream(context.changes, subscription, _watch(request, client, subscription))
 
 
 EVENT_ENDPOINTS: tuple[HTTPRouteHandler, ...] = (stream_events,)
@@ -100,12 +104,21 @@ def _find_last_event(request: AnyRequest, question: EventsQuestion) -> EventId |
     return last
 
 
-def _name_client(request: AnyRequest) -> str:
-    """Tell who asks, as far as it is known: what the edge found out, or the address."""
+def _find_client(request: AnyRequest) -> Client | None:
+    """Tell who asks, if they showed something that holds: the edge found it out."""
     client = request.scope["state"].get("client")
-    if client is not None:
-        return f"{client.kind}:{client.id}"
-    return f"address:{find_origin(request.scope).address}"
+    return client if isinstance(client, Client) else None
+
+
+def _watch(request: AnyRequest, client: Client | None, subscription: Subscription) -> Callable[[], None]:
+    """End a stream when what its client showed holds no more; returns what stops that."""
+    if client is None:
+        return _do_nothing
+    return get_accounts(request).watch(client, partial(subscription.end, "refused"))
+
+
+def _do_nothing() -> None:
+    """Stop nothing: what nobody showed anything for is not watched."""
 
 
 async def _answer_head(scope: Any, receive: Receive, send: Send) -> None:
@@ -113,7 +126,7 @@ async def _answer_head(scope: Any, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _stream(changes: Changes, subscription: Subscription) -> ASGIApp:
+def _stream(changes: Changes, subscription: Subscription, stop_watching: Callable[[], None]) -> ASGIApp:
     async def stream(_scope: Any, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(_send_all(changes, subscription, send))
         leaving = asyncio.create_task(_wait_until_gone(receive))
@@ -122,6 +135,7 @@ def _stream(changes: Changes, subscription: Subscription) -> ASGIApp:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            stop_watching()
             changes.release(subscription, "left" if leaving.done() else "done")
             for task in tasks:
                 task.cancel()
@@ -135,7 +149,7 @@ async def _send_all(changes: Changes, subscription: Subscription, send: Send) ->
     await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
     try:
         async for piece in changes.write(subscription):
-            async with asyncio.timeout(_SEND_SECONDS):
+            async with asyncio.timeout(changes.limits.send_seconds):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
     except TimeoutError:
         subscription.end("slow")

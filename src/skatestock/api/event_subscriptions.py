@@ -3,20 +3,34 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from skatestock.api.event_answers import WrittenEvent, is_wanted
 from skatestock.api.event_ids import Place
 from skatestock.api.event_schemas import EventsQuestion
 
-# How far a stream may fall behind before it is ended. Streams that wait share the events themselves.
-_MOST_WAITING = 5000
 _SENT_AT_ONCE = 100
+
+
+class StreamLimits(NamedTuple):
+    """How many streams a process serves, and how long it bears with one."""
+
+    most_streams: int = 500
+    most_per_client: int = 10
+    most_waiting: int = 5000
+    """How many events a stream may fall behind before it is ended. Streams that wait share the events."""
+    heartbeat_seconds: float = 15.0
+    """After how long without an event a sign of life is sent."""
+    send_seconds: float = 30.0
+    """A client that does not read for so long is gone, or as good as."""
 
 
 class Subscription:
     """One stream: what it is asked for, and what waits to be sent."""
 
-    def __init__(self, question: EventsQuestion, client: str, place: Place, known: int) -> None:
+    def __init__(
+        self, question: EventsQuestion, client: str, place: Place, known: int, most_waiting: int
+    ) -> None:
         self.question = question
         self.client = client
         self.place = place
@@ -28,6 +42,7 @@ class Subscription:
         self.has_ended = asyncio.Event()
         self.resync: str | None = None
         """Why what comes next does not follow on what came before, until that is told."""
+        self._most_waiting = most_waiting
         self._waiting: deque[WrittenEvent] = deque()
         self._news = asyncio.Event()
 
@@ -41,7 +56,7 @@ class Subscription:
         if not wanted or self.ended:
             return
         self._waiting += wanted
-        if len(self._waiting) > _MOST_WAITING:
+        if len(self._waiting) > self._most_waiting:
             self._waiting.clear()
             self.end("slow")
         self._news.set()

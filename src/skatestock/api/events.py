@@ -20,7 +20,7 @@ from skatestock.api.errors import (
 from skatestock.api.event_answers import WrittenEvent, write_block, write_event
 from skatestock.api.event_ids import EventId, Place, after_change, name_catalogue, write_event_id
 from skatestock.api.event_schemas import EventsQuestion
-from skatestock.api.event_subscriptions import Subscription
+from skatestock.api.event_subscriptions import StreamLimits, Subscription
 from skatestock.catalog.change_queries import (
     CatalogueChange,
     Clock,
@@ -35,9 +35,6 @@ from skatestock.telemetry.metrics import API_EVENT_STREAMS, API_EVENT_STREAMS_EN
 CHANGES = "changes"
 """The key of the application's state under which its Changes stand."""
 
-_MOST_STREAMS = 500
-_MOST_PER_CLIENT = 10
-_HEARTBEAT_SECONDS = 15.0
 _ENTRIES_AT_ONCE = 250
 _CHANGES_AT_ONCE = 5
 _RETRY_SECONDS = 0.5
@@ -50,18 +47,9 @@ _log = get_logger(__name__)
 class Changes:
     """Hands the catalogue's changes to all streams of this process."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        most_streams: int = _MOST_STREAMS,
-        most_per_client: int = _MOST_PER_CLIENT,
-        heartbeat_seconds: float = _HEARTBEAT_SECONDS,
-    ) -> None:
+    def __init__(self, database: Database, limits: StreamLimits | None = None) -> None:
         self._database = database
-        self._most_streams = most_streams
-        self._most_per_client = most_per_client
-        self._heartbeat_seconds = heartbeat_seconds
+        self.limits = limits or StreamLimits()
         self._subscriptions: set[Subscription] = set()
         self._clients: Counter[str] = Counter()
         self._clock: Clock | None = None
@@ -169,12 +157,13 @@ class Changes:
         resync = None if last is None else await self._judge(last)
         if self._epoch is None or self._closed:
             raise DatabaseAwayError("the catalogue's changes are not in sight; try again soon")
-        if self._clients[client] >= self._most_per_client:
-            raise TooManyStreamsError(f"{self._most_per_client} streams are open; end one first")
-        if len(self._subscriptions) >= self._most_streams:
-            raise StreamsExhaustedError(f"{self._most_streams} streams are open here; try again soon")
+        limits = self.limits
+        if self._clients[client] >= limits.most_per_client:
+            raise TooManyStreamsError(f"{limits.most_per_client} streams are open; end one first")
+        if len(self._subscriptions) >= limits.most_streams:
+            raise StreamsExhaustedError(f"{limits.most_streams} streams are open here; try again soon")
         place = after_change(self._begun) if last is None or resync is not None else last.place
-        subscription = Subscription(question, client, place, self._begun)
+        subscription = Subscription(question, client, place, self._begun, limits.most_waiting)
         subscription.resync = resync
         self._subscriptions.add(subscription)
         self._clients[client] += 1
@@ -202,7 +191,7 @@ class Changes:
                 yield b"".join(event.block for event in events)
             elif subscription.ended is not None:
                 return
-            elif not await subscription.wait(self._heartbeat_seconds) and subscription.is_idle:
+            elif not await subscription.wait(self.limits.heartbeat_seconds) and subscription.is_idle:
                 yield b": still here\n" + self._write_progress(subscription)
 
     def end(self) -> None:

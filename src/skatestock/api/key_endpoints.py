@@ -16,17 +16,19 @@ from skatestock.accounts.queries import find_audit, find_keys, find_sessions
 from skatestock.accounts.tokens import make_api_key
 from skatestock.api import account_schemas as schemas
 from skatestock.api.account_answers import to_audit, to_key, to_session
-from skatestock.api.authentication import find_origin, get_caller
+from skatestock.api.account_work import changing_own, reading_own
+from skatestock.api.authentication import get_caller
 from skatestock.api.bodies import read_body
 from skatestock.api.context import Context
 from skatestock.api.errors import (
     KeyNotFoundError,
     LimitReachedError,
+    OutcomeUnknownError,
     RoleMissingError,
     SessionNotFoundError,
 )
 from skatestock.api.operations import READS_QUERY, Operation, reads, writes
-from skatestock.api.questions import NoQuestion, parse_question
+from skatestock.api.questions import parse_question
 from skatestock.api.requests import AnyRequest
 
 
@@ -60,27 +62,17 @@ class AuditQuestion(Struct, frozen=True, kw_only=True):
         answer=schemas.NewKey,
         status=201,
         auth="user",
-        problems=(*READS_QUERY, LimitReachedError),
+        problems=(*READS_QUERY, LimitReachedError, OutcomeUnknownError),
     ),
 )
 async def post_key(request: AnyRequest, context: NamedDependency[Context]) -> schemas.NewKey:
     """Answer with a new key."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.KeyRequest)
-    key, now = make_api_key(), context.clock()
-    expires_at = None if body.expires_in_days is None else now + timedelta(days=body.expires_in_days)
-    address = find_origin(request.scope).address
-    async with context.database.connect() as connection, connection.transaction():
-        made = await make_key(
-            connection,
-            get_caller(request).account_id,
-            key,
-            body.name.strip(),
-            body.scopes,
-            expires_at,
-            now,
-            address,
-        )
+    key, days = make_api_key(), body.expires_in_days
+    async with changing_own(request, context) as own:
+        expires_at = None if days is None else own.now + timedelta(days=days)
+        name, scopes = body.name.strip(), body.scopes
+        made = await make_key(own.connection, own.caller, key, name, scopes, expires_at, own.now, own.address)
     return schemas.NewKey(key=key.text, made=to_key(made))
 
 
@@ -98,9 +90,8 @@ async def post_key(request: AnyRequest, context: NamedDependency[Context]) -> sc
 )
 async def list_keys(request: AnyRequest, context: NamedDependency[Context]) -> schemas.KeyList:
     """Answer with the caller's keys."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    async with context.database.connect() as connection:
-        found = await find_keys(connection, get_caller(request).account_id)
+    async with reading_own(request, context) as own:
+        found = await find_keys(own.connection, own.account_id)
     return schemas.KeyList(items=tuple(to_key(key) for key in found))
 
 
@@ -115,17 +106,15 @@ async def list_keys(request: AnyRequest, context: NamedDependency[Context]) -> s
         answer=None,
         status=204,
         auth="user",
-        problems=(*READS_QUERY, KeyNotFoundError),
+        problems=(*READS_QUERY, KeyNotFoundError, OutcomeUnknownError),
     ),
 )
 async def delete_key(request: AnyRequest, context: NamedDependency[Context], key_id: FromPath[str]) -> None:
     """Answer with nothing."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    if "\0" in key_id:
-        raise KeyNotFoundError("the account has no such API key")
-    own, address = get_caller(request).account_id, find_origin(request.scope).address
-    async with context.database.connect() as connection, connection.transaction():
-        await revoke_key(connection, own, key_id, context.clock(), address)
+    async with changing_own(request, context) as own:
+        if "\0" in key_id:
+            raise KeyNotFoundError("the account has no such API key")
+        await revoke_key(own.connection, own.account_id, key_id, own.now, own.address)
 
 
 @reads(
@@ -142,11 +131,10 @@ async def delete_key(request: AnyRequest, context: NamedDependency[Context], key
 )
 async def list_sessions(request: AnyRequest, context: NamedDependency[Context]) -> schemas.SessionList:
     """Answer with the caller's sessions."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    caller = get_caller(request)
-    async with context.database.connect() as connection:
-        found = await find_sessions(connection, caller.account_id, context.clock())
-    return schemas.SessionList(items=tuple(to_session(session, caller.session_id) for session in found))
+    async with reading_own(request, context) as own:
+        found = await find_sessions(own.connection, own.account_id, own.now)
+    current = own.caller.session_id
+    return schemas.SessionList(items=tuple(to_session(session, current) for session in found))
 
 
 @writes(
@@ -160,21 +148,19 @@ async def list_sessions(request: AnyRequest, context: NamedDependency[Context]) 
         answer=None,
         status=204,
         auth="user",
-        problems=(*READS_QUERY, SessionNotFoundError),
+        problems=(*READS_QUERY, SessionNotFoundError, OutcomeUnknownError),
     ),
 )
 async def delete_session(
     request: AnyRequest, context: NamedDependency[Context], session_id: FromPath[str]
 ) -> None:
     """Answer with nothing."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    try:
-        session = UUID(session_id)
-    except ValueError:
-        raise SessionNotFoundError("the account has no such session that is still open") from None
-    own, address = get_caller(request).account_id, find_origin(request.scope).address
-    async with context.database.connect() as connection, connection.transaction():
-        await end_session(connection, own, session, context.clock(), "revoked", address)
+    async with changing_own(request, context) as own:
+        try:
+            session = UUID(session_id)
+        except ValueError:
+            raise SessionNotFoundError("the account has no such session that is still open") from None
+        await end_session(own.connection, own.account_id, session, own.now, "revoked", own.address)
 
 
 @reads(

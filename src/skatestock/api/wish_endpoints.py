@@ -14,23 +14,25 @@ from skatestock.accounts.commands_wishes import (
     put_wish,
     save_search,
 )
+from skatestock.accounts.model import Wish
 from skatestock.accounts.queries_wishes import find_searches, find_wishes, get_search, get_wish
 from skatestock.api import wish_schemas as schemas
 from skatestock.api.account_answers import to_search, to_wish
-from skatestock.api.authentication import get_caller
+from skatestock.api.account_work import Work, changing_own, reading_own
 from skatestock.api.bodies import read_body
 from skatestock.api.context import Context
 from skatestock.api.errors import (
     InvalidBodyError,
     LimitReachedError,
     NameTakenError,
+    OutcomeUnknownError,
     ProductNotFoundError,
     RequestError,
     SearchNotFoundError,
     WishNotFoundError,
 )
 from skatestock.api.operations import READS_QUERY, Operation, reads, writes
-from skatestock.api.questions import NoQuestion, ProductsQuestion, parse_product_id, parse_question
+from skatestock.api.questions import ProductsQuestion, parse_product_id, parse_question
 from skatestock.api.requests import AnyRequest, mark_demo
 from skatestock.api.schemas import InvalidParameter
 from skatestock.catalog.queries import find_summaries
@@ -54,10 +56,9 @@ _NOT_SAVED = ("page", "limit", "cursor")
 )
 async def list_wishes(request: AnyRequest, context: NamedDependency[Context]) -> schemas.Wishlist:
     """Answer with the caller's wishlist."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    async with context.database.connect() as connection:
-        wishes = await find_wishes(connection, get_caller(request).account_id)
-        products = await find_summaries(connection, [wish.product_id for wish in wishes])
+    async with reading_own(request, context) as own:
+        wishes = await find_wishes(own.connection, own.account_id)
+        products = await find_summaries(own.connection, [wish.product_id for wish in wishes])
     mark_demo(request, any(product.demo for product in products.values()))
     items = tuple(to_wish(wish, products.get(wish.product_id)) for wish in wishes)
     return schemas.Wishlist(items=items, total=len(items))
@@ -80,15 +81,9 @@ async def show_wish(
     request: AnyRequest, context: NamedDependency[Context], product_id: FromPath[str]
 ) -> schemas.Wish:
     """Answer with one entry of the caller's wishlist."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    number = parse_product_id(product_id)
-    if number is None:
-        raise WishNotFoundError(f"product {product_id[:40]!a} is not on the wishlist")
-    async with context.database.connect() as connection:
-        wish = await get_wish(connection, get_caller(request).account_id, number)
-        product = (await find_summaries(connection, [number])).get(number)
-    mark_demo(request, product is not None and product.demo)
-    return to_wish(wish, product)
+    async with reading_own(request, context) as own:
+        wish = await get_wish(own.connection, own.account_id, _get_wished_id(product_id))
+        return await _show(request, own, wish)
 
 
 @writes(
@@ -104,33 +99,29 @@ async def show_wish(
         answer=schemas.Wish,
         auth="user-or-key",
         scopes=("wishlist",),
-        problems=(*READS_QUERY, ProductNotFoundError, LimitReachedError),
+        problems=(*READS_QUERY, ProductNotFoundError, LimitReachedError, OutcomeUnknownError),
     ),
 )
 async def replace_wish(
     request: AnyRequest, context: NamedDependency[Context], product_id: FromPath[str]
 ) -> schemas.Wish:
     """Answer with the entry as it is now."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.WishRequest)
     number = parse_product_id(product_id)
     if number is None:
         raise ProductNotFoundError(f"no product has the id {product_id[:40]!a}")
-    async with context.database.connect() as connection:
-        async with connection.transaction():
-            wish = await put_wish(
-                connection,
-                get_caller(request).account_id,
-                number,
-                size=body.size,
-                target_minor=None if body.target is None else body.target.minor,
-                target_currency=None if body.target is None else body.target.currency,
-                note=body.note,
-                now=context.clock(),
-            )
-        product = (await find_summaries(connection, [number])).get(number)
-    mark_demo(request, product is not None and product.demo)
-    return to_wish(wish, product)
+    async with changing_own(request, context) as own:
+        wish = await put_wish(
+            own.connection,
+            own.account_id,
+            number,
+            size=body.size,
+            target_minor=None if body.target is None else body.target.minor,
+            target_currency=None if body.target is None else body.target.currency,
+            note=body.note,
+            now=own.now,
+        )
+        return await _show(request, own, wish)
 
 
 @writes(
@@ -145,19 +136,15 @@ async def replace_wish(
         status=204,
         auth="user-or-key",
         scopes=("wishlist",),
-        problems=(*READS_QUERY, WishNotFoundError),
+        problems=(*READS_QUERY, WishNotFoundError, OutcomeUnknownError),
     ),
 )
 async def remove_wish(
     request: AnyRequest, context: NamedDependency[Context], product_id: FromPath[str]
 ) -> None:
     """Answer with nothing."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    number = parse_product_id(product_id)
-    if number is None:
-        raise WishNotFoundError(f"product {product_id[:40]!a} is not on the wishlist")
-    async with context.database.connect() as connection:
-        await delete_wish(connection, get_caller(request).account_id, number)
+    async with changing_own(request, context) as own:
+        await delete_wish(own.connection, own.account_id, _get_wished_id(product_id))
 
 
 @reads(
@@ -175,9 +162,8 @@ async def remove_wish(
 )
 async def list_searches(request: AnyRequest, context: NamedDependency[Context]) -> schemas.SearchList:
     """Answer with the caller's saved searches."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    async with context.database.connect() as connection:
-        found = await find_searches(connection, get_caller(request).account_id)
+    async with reading_own(request, context) as own:
+        found = await find_searches(own.connection, own.account_id)
     return schemas.SearchList(items=tuple(to_search(search) for search in found))
 
 
@@ -195,17 +181,15 @@ async def list_searches(request: AnyRequest, context: NamedDependency[Context]) 
         status=201,
         auth="user-or-key",
         scopes=("searches",),
-        problems=(*READS_QUERY, NameTakenError, LimitReachedError),
+        problems=(*READS_QUERY, NameTakenError, LimitReachedError, OutcomeUnknownError),
     ),
 )
 async def post_search(request: AnyRequest, context: NamedDependency[Context]) -> schemas.SavedSearch:
     """Answer with the search as it was saved."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.SearchRequest)
     query = _read_query(body.query)
-    async with context.database.connect() as connection, connection.transaction():
-        own = get_caller(request).account_id
-        saved = await save_search(connection, own, body.name.strip(), query, context.clock())
+    async with changing_own(request, context) as own:
+        saved = await save_search(own.connection, own.account_id, body.name.strip(), query, own.now)
     return to_search(saved)
 
 
@@ -226,10 +210,9 @@ async def show_search(
     request: AnyRequest, context: NamedDependency[Context], search_id: FromPath[str]
 ) -> schemas.SavedSearch:
     """Answer with one of the caller's saved searches."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    number = _get_search_id(search_id)
-    async with context.database.connect() as connection:
-        return to_search(await get_search(connection, get_caller(request).account_id, number))
+    async with reading_own(request, context) as own:
+        found = await get_search(own.connection, own.account_id, _get_search_id(search_id))
+    return to_search(found)
 
 
 @writes(
@@ -244,19 +227,18 @@ async def show_search(
         answer=schemas.SavedSearch,
         auth="user-or-key",
         scopes=("searches",),
-        problems=(*READS_QUERY, SearchNotFoundError, NameTakenError),
+        problems=(*READS_QUERY, SearchNotFoundError, NameTakenError, OutcomeUnknownError),
     ),
 )
 async def replace_search(
     request: AnyRequest, context: NamedDependency[Context], search_id: FromPath[str]
 ) -> schemas.SavedSearch:
     """Answer with the search as it is now."""
-    parse_question(NoQuestion, request.scope["query_string"])
     body = await read_body(request, schemas.SearchRequest)
     number, query = _get_search_id(search_id), _read_query(body.query)
-    own = get_caller(request).account_id
-    async with context.database.connect() as connection:
-        changed = await change_search(connection, own, number, body.name.strip(), query, context.clock())
+    async with changing_own(request, context) as own:
+        name = body.name.strip()
+        changed = await change_search(own.connection, own.account_id, number, name, query, own.now)
     return to_search(changed)
 
 
@@ -272,17 +254,15 @@ async def replace_search(
         status=204,
         auth="user-or-key",
         scopes=("searches",),
-        problems=(*READS_QUERY, SearchNotFoundError),
+        problems=(*READS_QUERY, SearchNotFoundError, OutcomeUnknownError),
     ),
 )
 async def remove_search(
     request: AnyRequest, context: NamedDependency[Context], search_id: FromPath[str]
 ) -> None:
     """Answer with nothing."""
-    parse_question(NoQuestion, request.scope["query_string"])
-    number = _get_search_id(search_id)
-    async with context.database.connect() as connection:
-        await delete_search(connection, get_caller(request).account_id, number)
+    async with changing_own(request, context) as own:
+        await delete_search(own.connection, own.account_id, _get_search_id(search_id))
 
 
 WISH_ENDPOINTS: tuple[HTTPRouteHandler, ...] = (
@@ -297,6 +277,21 @@ WISH_ENDPOINTS: tuple[HTTPRouteHandler, ...] = (
     remove_search,
 )
 """The endpoints of this file, in the order of the OpenAPI document."""
+
+
+async def _show(request: AnyRequest, own: Work, wish: Wish) -> schemas.Wish:
+    """Answer with a wish and what its product costs now."""
+    product = (await find_summaries(own.connection, [wish.product_id])).get(wish.product_id)
+    mark_demo(request, product is not None and product.demo)
+    return to_wish(wish, product)
+
+
+def _get_wished_id(text: str) -> int:
+    """Read the id in a path; one that no product can have is wished by nobody."""
+    number = parse_product_id(text)
+    if number is None:
+        raise WishNotFoundError(f"product {text[:40]!a} is not on the wishlist")
+    return number
 
 
 def _get_search_id(text: str) -> int:

@@ -13,10 +13,9 @@ from cyclopts.validators import Number
 from rich.markup import escape
 
 from skatestock.accounts import commands
-from skatestock.accounts.errors import AccountNotFoundError
 from skatestock.accounts.model import Account, AuditEntry, AuditKind, Role, parse_email
 from skatestock.accounts.passwords import Passwords, check_new_password
-from skatestock.accounts.queries import find_account, find_accounts, find_audit, find_keys, find_sessions
+from skatestock.accounts.queries import find_accounts, find_audit, find_keys, find_sessions, get_account_of
 from skatestock.accounts.queries_wishes import find_searches, find_wishes
 from skatestock.cli.errors import FAILED, UsageError
 from skatestock.cli.options import Data, Json, flag, settings_from
@@ -78,7 +77,7 @@ async def show(email: str, /, *, as_json: Json = False, data: Data = None) -> in
         The account's e-mail address.
     """
     async with _work(data) as (connection, now):
-        account = await _get_account(connection, email)
+        account = await get_account_of(connection, parse_email(email))
         counts = {
             "sessions": len(await find_sessions(connection, account.id, now)),
             "keys": len(await find_keys(connection, account.id)),
@@ -188,7 +187,8 @@ async def delete(email: str, /, *, yes: Yes = False, data: Data = None) -> int:
             Terminal().say("Nothing was deleted.")
             return FAILED
     async with _work(data) as (connection, now):
-        await commands.delete_account(connection, parse_email(email), now)
+        account = await get_account_of(connection, parse_email(email))
+        await commands.delete_account(connection, account.id, now)
     Terminal().say(f"Deleted {escape(email)}.")
     return 0
 
@@ -215,7 +215,7 @@ async def audit(
         At most so many.
     """
     async with _work(data) as (connection, _now):
-        account_id = None if email is None else (await _get_account(connection, email)).id
+        account_id = None if email is None else (await get_account_of(connection, parse_email(email))).id
         found = await find_audit(connection, account_id=account_id, kind=kind, limit=limit)
     if as_json:
         print_json([entry._asdict() for entry in found])
@@ -248,13 +248,6 @@ async def _change(email: str, data: Path | None, change: _Change, word: str) -> 
         changed = await change(connection, parse_email(email), now)
     Terminal().say(f"{escape(email)} is {word} {'now' if changed else 'already'}.")
     return 0
-
-
-async def _get_account(connection: Connection, email: str) -> Account:
-    account = await find_account(connection, parse_email(email))
-    if account is None:
-        raise AccountNotFoundError(f"{email} has no account")
-    return account
 
 
 async def _read_new_password(email: str) -> str:

@@ -13,6 +13,7 @@ from skatestock import __version__
 from skatestock.accounts.accounts import Accounts
 from skatestock.api.app import Lifespan, create_app
 from skatestock.api.authentication import ACCOUNTS
+from skatestock.api.event_subscriptions import StreamLimits
 from skatestock.api.events import CHANGES, Changes
 from skatestock.api.sharing import CATALOGUE, tag_product, tag_shop
 from skatestock.catalog.change_queries import CatalogueChange, Clock
@@ -24,7 +25,7 @@ from skatestock.edge.build import EdgeSettings, build_edge, parse_list
 from skatestock.edge.policies import Limit, Limits
 from skatestock.edge.validity import Validity
 from skatestock.settings import Settings
-from skatestock.telemetry.requests import App, measure_requests
+from skatestock.telemetry.requests import App, MeasuredApp
 
 _POOL_SIZE = 10
 _STATEMENT_SECONDS = 10.0
@@ -52,11 +53,12 @@ def build_web(
         stale_after_seconds=stale_after_seconds,
         auth=get_auth(settings),
         cache=cache,
+        streams=to_stream_limits(settings),
         lifespan=(partial(_follow, dsn, validity), partial(_close_cache, cache), *lifespan),
     )
     accounts: Accounts = app.state[ACCOUNTS]
     return build_edge(
-        measure_requests(app),
+        MeasuredApp(app),
         validity,
         settings=to_edge_settings(settings),
         program=__version__,
@@ -89,6 +91,17 @@ def to_edge_settings(settings: Settings) -> EdgeSettings:
         cache_mb=settings.edge_cache_mb,
         timeout_seconds=settings.request_timeout_seconds,
         requires_tls=settings.environment == "production",
+    )
+
+
+def to_stream_limits(settings: Settings) -> StreamLimits:
+    """Tell the streams of events what the settings say of them."""
+    return StreamLimits(
+        most_streams=settings.events_streams,
+        most_per_client=settings.events_streams_per_client,
+        most_waiting=settings.events_queue,
+        heartbeat_seconds=settings.events_heartbeat_seconds,
+        send_seconds=settings.events_send_seconds,
     )
 
 

@@ -9,6 +9,10 @@ class DatabaseUnavailableError(DatabaseError):
     """No connection could be had within the time given: the server is down, starting, or full."""
 
 
+class CommitUnknownError(DatabaseError):
+    """The connection was lost during COMMIT: all of the transaction is stored, or nothing; look which."""
+
+
 class MigrationError(DatabaseError):
     """The schema could not be brought to the newest revision; nothing of the attempt is stored."""
 

@@ -195,7 +195,7 @@ API_EVENT_STREAMS = Gauge("skatestock_api_event_streams", "Streams of events tha
 
 API_EVENT_STREAMS_ENDED = Counter(
     "skatestock_api_event_streams_ended",
-    "Streams of events that have ended; the reason is done, left, slow or failed.",
+    "Streams of events that have ended; the reason is done, left, slow, refused or failed.",
     ["reason"],
 )
 
