@@ -6,6 +6,7 @@ import atexit
 import functools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,20 +16,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.command_forks import LENGTH_BYTES
+from tests.folders import make_public_folder
 
 _FORKS = Path(__file__).parents[1] / "command_forks.py"
-_evidence = tempfile.TemporaryDirectory(prefix="skatestock-test-evidence-")
-EVIDENCE_URL = f"file://{_evidence.name}"
+_evidence = make_public_folder()
+atexit.register(shutil.rmtree, _evidence, ignore_errors=True)
+EVIDENCE_URL = f"file://{_evidence}"
 """Where tests keep evidence, so that they never write to, or delete from, the folder of a person."""
 
 
 def run_command(
-    *arguments: str, environ: Mapping[str, str] | None = None, timeout_seconds: float = 240
+    *arguments: str, environ: Mapping[str, str] | None = None, typed: str = "", timeout_seconds: float = 240
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end in a process forked for it, and return what it said."""
+    """Run one command to its end in a process forked for it, and return what it said.
+
+    `typed` is what it reads on standard input.
+    """
     asked = {"arguments": arguments, "environ": command_environ(environ), "folder": str(Path.cwd())}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = _run_fork(json.dumps(asked).encode(), (out.fileno(), err.fileno()), timeout_seconds)
+    with tempfile.TemporaryFile() as read, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        read.write(typed.encode())
+        read.seek(0)
+        streams = (read.fileno(), out.fileno(), err.fileno())
+        code = _run_fork(json.dumps(asked).encode(), streams, timeout_seconds)
         said = []
         for stream in (out, err):
             stream.seek(0)
@@ -42,11 +51,11 @@ def command_environ(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "COLUMNS": "200", "SKATESTOCK_EVIDENCE_URL": EVIDENCE_URL, **(environ or {})}
 
 
-def _run_fork(asked: bytes, streams: tuple[int, int], timeout_seconds: float) -> int:
+def _run_fork(asked: bytes, streams: tuple[int, int, int], timeout_seconds: float) -> int:
     """Ask for a process with these streams and wait for its exit code; kills it when it takes too long."""
-    with socket.socket(socket.AF_UNIX) as asking, Path(os.devnull).open("rb") as nothing:
+    with socket.socket(socket.AF_UNIX) as asking:
         asking.connect(_forks_address())
-        socket.send_fds(asking, [len(asked).to_bytes(LENGTH_BYTES)], [nothing.fileno(), *streams])
+        socket.send_fds(asking, [len(asked).to_bytes(LENGTH_BYTES)], streams)
         asking.sendall(asked)
         asking.settimeout(timeout_seconds)
         with asking.makefile("r") as answers:
@@ -61,7 +70,7 @@ def _run_fork(asked: bytes, streams: tuple[int, int], timeout_seconds: float) ->
 @functools.cache
 def _forks_address() -> str:
     """Start what forks, once per test process, and give its address; it ends when its input does."""
-    address = str(Path(_evidence.name) / "forks")
+    address = str(_evidence / "forks")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from tests.e2e.processes import run_command
+from tests.e2e.kafka_commands import LISTINGS, prepare, replica_shops, run
 from tests.e2e.running import run_platform
 from tests.kafka_scene import delete_topics
 from tests.ports import refusing_port
 from tests.servers import require_kafka, run_apart
 
-from skatestock.cli.demo import format_shops
 from skatestock.cli.event_topics import TOPICS
-from skatestock.crawl.shops import derive_demo_shops, load_shops
 from skatestock.embedded.kafka import EmbeddedKafka, Listener
 from skatestock.eventlog.kafka import KafkaServers
 from skatestock.eventlog.kafka.dead_letter_topic import dead_letter_topic_of
 from skatestock.ingest.consumer import TOPIC
-from skatestock.replica.server import ReplicaServers
-from skatestock.replica.world import World
 
-LISTINGS = 12
 ALL_TOPICS = [*TOPICS, *(dead_letter_topic_of(topic) for topic in TOPICS)]
 
 pytestmark = pytest.mark.xdist_group("kafka")
@@ -45,32 +38,6 @@ async def external(
         "SKATESTOCK_KAFKA_SERVERS": kafka_server,
         "SKATESTOCK_SCHEMA_REGISTRY_URL": schema_registry_url,
     }
-
-
-async def run(*arguments: str, environ: dict[str, str], code: int = 0) -> str:
-    """Run a command; what it says may be one line where it fails, and no traceback ever."""
-    ended = await asyncio.to_thread(run_command, *arguments, environ=environ)
-    assert ended.returncode == code, ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr
-    if code:
-        assert ended.stderr.count("\n") == 1, ended.stderr
-        return ended.stderr
-    return ended.stdout
-
-
-async def prepare(environ: dict[str, str]) -> None:
-    """Take the steps of deploying."""
-    for step in (("migrate",), ("topics", "ensure"), ("schemas", "register")):
-        await run(*step, environ=environ)
-
-
-@asynccontextmanager
-async def replica_shops(folder: Path) -> AsyncIterator[dict[str, str]]:
-    """Run replica shops, and name their file."""
-    async with ReplicaServers(World(7, datetime(2026, 5, 1, tzinfo=UTC), LISTINGS)) as replica:
-        file = folder / "shops.toml"
-        file.write_text(format_shops(derive_demo_shops(load_shops(), replica.addresses.shop_urls)))
-        yield {"SKATESTOCK_SHOPS_FILE": str(file)}
 
 
 async def test_the_steps_of_deploying_can_be_taken_twice_and_then_a_crawl_is_stored(

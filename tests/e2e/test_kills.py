@@ -14,6 +14,11 @@ from tests.e2e.campaign import Attack, run_campaign
 KILLS = int(os.environ.get("SKATESTOCK_TEST_KILLS", "12"))
 ATTACKS = [Attack(target) for target in ("crawl", "ingest", "postgres", "valkey")]
 
+_LAG = """
+    SELECT sum(e.next_offset - o.next_offset) FROM eventlog_ends e
+    JOIN consumer_offsets o USING (topic, partition) WHERE o.log = 'tables'
+"""
+
 
 @pytest.mark.kills
 @pytest.mark.timeout(3600)
@@ -34,14 +39,13 @@ async def test_killing_every_process_again_and_again_loses_nothing_and_doubles_n
 
 
 async def _check_books(dsn: str) -> None:
-    """Nothing waits, and nothing was unreadable."""
+    """Nothing waits for good, and nothing was unreadable."""
     connection = await asyncpg.connect(dsn)
     try:
         assert await connection.fetchval("SELECT count(*) FROM dead_letters") == 0
-        lag = """
-            SELECT sum(e.next_offset - o.next_offset) FROM eventlog_ends e
-            JOIN consumer_offsets o USING (topic, partition) WHERE o.log = 'tables'
-        """
-        assert await connection.fetchval(lag) == 0
+        # the shops are still being crawled: at any one moment the end of a crawl may be on its way
+        async with asyncio.timeout(30):
+            while await connection.fetchval(_LAG):
+                await asyncio.sleep(0.05)
     finally:
         await connection.close()

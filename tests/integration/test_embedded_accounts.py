@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from tests.servers import make_public_folder
+from tests.folders import make_public_folder
 
 from skatestock.embedded.accounts import Account, can_enter, find_server_account
 from skatestock.embedded.addresses import find_addresses

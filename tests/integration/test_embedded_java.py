@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.servers import make_public_folder
+from tests.folders import make_public_folder
 
 from skatestock.embedded.accounts import find_server_account
 from skatestock.embedded.errors import ServerNotFoundError

@@ -15,8 +15,9 @@ import psutil
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from tests.folders import make_public_folder
 from tests.kafka_clients import append, make_topic, read_all
-from tests.servers import make_public_folder, require_kafka, run_apart
+from tests.servers import require_kafka, run_apart
 
 from skatestock.embedded.accounts import can_enter, find_server_account
 from skatestock.embedded.errors import DamagedFolderError, EmbeddedError, PortInUseError, ServerNotFoundError

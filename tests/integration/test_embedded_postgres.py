@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +17,8 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from tests.servers import make_public_folder, run_apart
+from tests.folders import make_public_folder
+from tests.servers import run_apart
 from tests.shared_data import missing
 
 from skatestock.embedded.binaries import find_system_postgres, get_postgres
@@ -23,6 +26,7 @@ from skatestock.embedded.child_process import ChildProcess, Launch
 from skatestock.embedded.errors import (
     ChildFailedError,
     DamagedFolderError,
+    EmbeddedError,
     FolderHeldError,
     OtherMajorVersionError,
     PortInUseError,
@@ -279,3 +283,21 @@ async def test_a_command_runs_in_a_group_of_its_own(tmp_path: Path) -> None:
         assert os.getpgid(process.pid) == process.pid
     finally:
         assert await process.stop(15, 5) == -15
+
+
+async def test_a_strange_answer_while_it_starts_is_no_yes_and_breaks_nothing(tmp_path: Path) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        # a way of authenticating that there is none of: asyncpg says so by an error that is no PostgreSQL's
+        writer.write(b"R" + struct.pack(">ii", 8, 99))
+        await writer.drain()
+        writer.close()
+
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    stranger = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server.port = stranger.sockets[0].getsockname()[1]
+    ready = server.child().ready
+    assert ready is not None
+    async with stranger:
+        with pytest.raises(EmbeddedError, match="authentication"):
+            await ready()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.servers import make_public_folder, require_kafka, run_apart
+from tests.folders import make_public_folder
+from tests.servers import require_kafka, run_apart
 
 from skatestock.embedded.addresses import find_addresses
 from skatestock.embedded.children import ChildState

@@ -18,7 +18,8 @@ import asyncpg
 import psutil
 import pytest
 import redis
-from tests.servers import make_public_folder, run_apart
+from tests.folders import make_public_folder
+from tests.servers import run_apart
 
 from skatestock.embedded.addresses import Addresses, find_addresses
 from skatestock.embedded.children import ChildState

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from confluent_kafka import KafkaError
+from tests.folders import make_public_folder
 from tests.kafka_scene import PARTITIONS, KafkaScene, assert_once_in_order, open_scene
 from tests.ports import refusing_port
-from tests.servers import make_public_folder, require_kafka, run_apart
+from tests.servers import require_kafka, run_apart
 
 from skatestock.database.pool import Pool
 from skatestock.database.transactions import is_transient

@@ -17,7 +17,7 @@ import skatestock
 from skatestock.eventlog.schema_registry import SchemaRegistry
 from skatestock.events.versions import EVENTS
 
-pytestmark = pytest.mark.xdist_group("kafka-processes")
+pytestmark = pytest.mark.xdist_group("registry")
 
 PACKAGE = Path(skatestock.__file__).parent
 LISTING = "skatestock.events.ListingObserved"

@@ -26,7 +26,7 @@ from skatestock.eventlog.schema_registry import SchemaRegistry
 from skatestock.events.compatibility import find_incompatibilities
 from skatestock.events.versions import EVENTS, load_schema
 
-pytestmark = pytest.mark.xdist_group("kafka")
+pytestmark = pytest.mark.xdist_group("registry")
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from skatestock.events.codec import Codec
 from skatestock.events.versions import EVENTS
 from skatestock.ingest.consumer import GROUP, TOPIC, IngestHandler, run_ingest
 
-pytestmark = pytest.mark.xdist_group("kafka")
+pytestmark = pytest.mark.xdist_group("registry")
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "rolling_program.py"
@@ -115,7 +115,7 @@ async def processes(
     await processes.end()
 
 
-@pytest.fixture(params=["tables", "kafka"])
+@pytest.fixture(params=["tables", pytest.param("kafka", marks=pytest.mark.xdist_group("kafka"))])
 def kafka(request: pytest.FixtureRequest) -> str:
     """Return a broker's address, or nothing for the log on tables."""
     return str(request.getfixturevalue("kafka_server")) if request.param == "kafka" else ""

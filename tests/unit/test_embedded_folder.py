@@ -6,15 +6,18 @@ import json
 import os
 import socket
 import stat
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from skatestock.embedded import ports
 from skatestock.embedded.binaries import get_postgres, get_valkey
 from skatestock.embedded.errors import FolderHeldError, PortInUseError, ServerNotFoundError
 from skatestock.embedded.folder_lock import FolderLock, find_holder
 from skatestock.embedded.passwords import ensure_password
-from skatestock.embedded.ports import choose_port, find_free_port, is_free
+from skatestock.embedded.ports import choose_port, is_free, keep_port, take_free_port
 
 
 def test_a_second_holder_hears_who_holds_the_folder(tmp_path: Path) -> None:
@@ -76,8 +79,40 @@ def test_a_senseless_remembered_port_is_replaced(tmp_path: Path, written: str) -
 
 
 def test_a_configured_port_is_used(tmp_path: Path) -> None:
-    port = find_free_port()
+    port = take_free_port()
     assert choose_port(tmp_path / "port", configured=port, server="Valkey") == port
+
+
+@pytest.fixture
+def no_port_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give the ports back that a test takes."""
+    kept: dict[tuple[str, int], socket.socket | None] = {}
+    monkeypatch.setattr(ports, "_kept", kept)
+    yield
+    for held in kept.values():
+        if held is not None:
+            held.close()
+
+
+@pytest.mark.usefixtures("no_port_kept")
+def test_no_port_is_given_twice_although_nobody_listens_there_yet(tmp_path: Path) -> None:
+    given = [take_free_port() for _ in range(200)]
+    given += [choose_port(tmp_path / f"{n}", configured=None, server="Kafka") for n in range(200)]
+    assert len(set(given)) == len(given)
+
+
+@pytest.mark.usefixtures("no_port_kept")
+@pytest.mark.skipif(sys.platform != "linux", reason="a bound socket is in the way elsewhere")
+def test_a_port_stays_its_server_s_while_that_is_dead() -> None:
+    port = take_free_port()
+    keep_port(port)
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", port)):
+            assert not is_free(port)
+        assert is_free(port)
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            # as the kernel asks on behalf of who wants any port
+            stranger.bind(("127.0.0.1", port))
 
 
 def _fake_postgres(folder: Path, version: str) -> Path:

@@ -189,7 +189,8 @@ class CrawlWorker:
                 self._start(lease, stop)
                 continue
             try:
-                await asyncio.wait_for(stop.wait(), _LOOK_EVERY_SECONDS)
+                async with asyncio.timeout(_LOOK_EVERY_SECONDS):
+                    await stop.wait()
             except TimeoutError:
                 continue
         await asyncio.gather(*self._running, return_exceptions=True)

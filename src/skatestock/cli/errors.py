@@ -116,8 +116,10 @@ def find_failure(error: BaseException) -> Failure | None:
 
 def _explain_database(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> Failure | None:
     if isinstance(error, asyncpg.ClientConfigurationError):
+        # Its hint stands on a line of its own.
+        why = " ".join(str(error).split())
         return Failure(
-            f"SKATESTOCK_DATABASE_URL cannot be used: {error}; "
+            f"SKATESTOCK_DATABASE_URL cannot be used: {why}; "
             "it looks like postgresql://user:password@host/name",
             FAILED,
         )

@@ -127,7 +127,8 @@ async def maintain(
             if once:
                 return 0 if done else INCOMPLETE
             try:
-                await asyncio.wait_for(stop.wait(), _LOOK_EVERY_SECONDS)
+                async with asyncio.timeout(_LOOK_EVERY_SECONDS):
+                    await stop.wait()
             except TimeoutError:
                 continue
     return 0

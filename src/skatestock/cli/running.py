@@ -25,7 +25,7 @@ from skatestock.embedded.data_folder import HeldFolder, hold_folder
 from skatestock.embedded.errors import EmbeddedError
 from skatestock.embedded.folder_lock import find_holder
 from skatestock.embedded.leftovers import is_running
-from skatestock.embedded.ports import find_free_port, find_obstacle
+from skatestock.embedded.ports import find_obstacle, keep_port, take_free_port
 from skatestock.embedded.process_records import find_processes
 from skatestock.embedded.shelter import remove_homes
 from skatestock.embedded.supervisor import Supervisor
@@ -155,7 +155,7 @@ def _plan_ingest(settings: Settings, ready: tuple[str, ...]) -> list[Child]:
 
 def _measured(child: Child) -> Child:
     """Let a child serve its metrics, and show where unless it has another address to show."""
-    port = find_free_port()
+    port = take_free_port()
     address = child.address or f"http://127.0.0.1:{port}/metrics"
     return replace(child, env={**child.env, _METRICS_PORT: str(port)}, address=address)
 
@@ -240,7 +240,7 @@ def _tell(console: Terminal, status: ChildStatus) -> None:
 
 
 def resolve_port(settings: Settings) -> Settings:
-    """Choose a free port where the settings ask for any.
+    """Choose a free port where the settings ask for any, and keep it for the API.
 
     Raises AddressTakenError when the API could not listen there.
     """
@@ -251,7 +251,10 @@ def resolve_port(settings: Settings) -> Settings:
             f"the API cannot listen on {host}:{port}: {obstacle}; choose another --port "
             "(0 takes any free one), or set SKATESTOCK_API_PORT and SKATESTOCK_API_HOST"
         )
-    return settings if port else msgspec.structs.replace(settings, api_port=find_free_port(host))
+    if port:
+        keep_port(port, host)
+        return settings
+    return msgspec.structs.replace(settings, api_port=take_free_port(host))
 
 
 def api_address(settings: Settings) -> str:

@@ -126,6 +126,7 @@ async def add(
     address = read_url(url)
     slug = _checked(slug or make_slug(address), currency)
     async with _open(settings_from(data)) as platform:
+        longest = platform.settings.crawl_longest_seconds
         await _check_new(platform, slug, address)
         wishes: dict[str, Any] = {"slug": slug, "name": name, "currency": currency}
         wishes |= {"title_habit": title_habit, "crawl_every_seconds": every_seconds}
@@ -134,15 +135,11 @@ async def add(
         # It may have led to the same shop's address with or without `www.`.
         await _check_new(platform, slug, found.shop.url)
         if not as_json:
-            print_discovery(found, seconds, platform.settings.crawl_longest_seconds)
+            print_discovery(found, seconds, longest)
         stores = not dry_run and (yes or await _confirm())
         if stores:
             await _store(platform, found.shop, allow_private=allow_private)
-    if as_json:
-        longest = platform.settings.crawl_longest_seconds
-        print_json(describe_discovery(found, seconds, longest) | {"stored": stores})
-    else:
-        Terminal().say(f"{slug} is crawled from now on." if stores else "Nothing was stored.")
+    _print_added(slug, describe_discovery(found, seconds, longest), stored=stores, as_json=as_json)
     return 0 if stores or dry_run else FAILED
 
 
@@ -311,6 +308,13 @@ async def _set_up(connection: Connection, settings: Settings, slug: str) -> None
 async def _confirm() -> bool:
     answer = await asyncio.to_thread(Terminal().input, "Add this shop? [y/N] ")
     return answer.strip().casefold() in ("y", "yes")
+
+
+def _print_added(slug: str, described: dict[str, Any], *, stored: bool, as_json: bool) -> None:
+    if as_json:
+        print_json(described | {"stored": stored})
+    else:
+        Terminal().say(f"{slug} is crawled from now on." if stored else "Nothing was stored.")
 
 
 def _print_checks(checks: Sequence[ShopCheck]) -> None:

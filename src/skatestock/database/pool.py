@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: how they are opened, configured, pooled and given back."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -102,7 +103,9 @@ async def create_pool(
 async def close_pool(pool: asyncpg.Pool, *, within_seconds: float = 5.0) -> None:
     """Close a pool; connections that are still at work after a while are cut off, their work rolled back."""
     try:
-        await asyncio.wait_for(pool.close(), within_seconds)
+        # Not wait_for, here and elsewhere: before Python 3.12 it may lose a cancellation.
+        async with asyncio.timeout(within_seconds):
+            await pool.close()
     except TimeoutError:
         # asyncpg has cut them off when its waiting was cancelled
         _log.warning("database_connections_cut_off", after_seconds=within_seconds)
@@ -167,8 +170,8 @@ async def _connect_patiently(timeout_seconds: float, *args: Any, **options: Any)
 async def wait_for_server(attempt: Callable[[float], Awaitable[_Opened]], timeout_seconds: float) -> _Opened:
     """Try to connect until it works, with growing pauses; `attempt` is told how many seconds are left.
 
-    Raises DatabaseUnavailableError once `timeout_seconds` have gone by. Errors that waiting cannot mend (a
-    wrong password, no such database) come through at once.
+    Raises DatabaseUnavailableError once `timeout_seconds` have gone by, and at once for a certificate that is
+    not trusted. Other errors that waiting cannot mend (a wrong password, no such database) come through.
     """
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + timeout_seconds
@@ -176,6 +179,11 @@ async def wait_for_server(attempt: Callable[[float], Awaitable[_Opened]], timeou
     while True:
         try:
             return await attempt(give_up_at - loop.time())
+        except ssl.SSLCertVerificationError as error:
+            raise DatabaseUnavailableError(
+                f"the certificate of PostgreSQL is not trusted ({error.verify_message.rstrip('.')}); check "
+                "host and sslrootcert in the database URL"
+            ) from error
         except _NOT_YET as error:
             if loop.time() + pause >= give_up_at:
                 raise DatabaseUnavailableError(

@@ -85,7 +85,8 @@ class ChildProcess:
         """Ask the process to stop, kill it after the timeout, and end what it left in its group."""
         self.signal(number)
         try:
-            await asyncio.wait_for(self.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self.wait()
         except TimeoutError:
             self.signal(signal.SIGKILL, whole_group=True)
         code = await self.wait()

@@ -136,7 +136,8 @@ class EmbeddedKafka(JavaServer):
         return self._java_command(*levels, "-cp", f"{self._files}/*", *arguments)
 
     async def _is_ready(self) -> bool:
-        found = await asyncio.wait_for(fetch_cluster(HOST, self.port), 5)
+        async with asyncio.timeout(5):
+            found = await fetch_cluster(HOST, self.port)
         # A broker is named once it may serve; another cluster's is somebody else's on our port.
         return found.cluster == self._cluster and _NODE in found.brokers
 
@@ -173,7 +174,8 @@ class EmbeddedKafka(JavaServer):
         command += ["-c", "format.properties"]
         process = ChildProcess(Launch(command, said, self._env(), self._account, self.home))
         try:
-            code = await asyncio.wait_for(process.wait(), _FORMAT_TIMEOUT_SECONDS)
+            async with asyncio.timeout(_FORMAT_TIMEOUT_SECONDS):
+                code = await process.wait()
         finally:
             process.signal(signal.SIGKILL, whole_group=True)
         if code != 0:

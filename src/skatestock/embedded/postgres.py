@@ -145,7 +145,8 @@ class EmbeddedPostgres(EmbeddedServer):
                 await self._ensure_database(connection)
             finally:
                 await connection.close(timeout=5)
-        except asyncpg.PostgresError as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            # The last two are what asyncpg says when the server dies, or speaks strangely, in mid-sentence.
             raise EmbeddedError(str(error)) from error
         return True
 
@@ -196,7 +197,8 @@ class EmbeddedPostgres(EmbeddedServer):
         said.unlink(missing_ok=True)
         process = ChildProcess(Launch(command, said, self._env(), self._account, self._home))
         try:
-            code = await asyncio.wait_for(process.wait(), _INITDB_TIMEOUT_SECONDS)
+            async with asyncio.timeout(_INITDB_TIMEOUT_SECONDS):
+                code = await process.wait()
         finally:
             process.signal(signal.SIGKILL, whole_group=True)
         if code != 0:

@@ -90,7 +90,8 @@ class EmbeddedSchemaRegistry(JavaServer):
         return self._java_command(*properties, "-jar", str(self._files / "quarkus-run.jar"))
 
     async def _is_ready(self) -> bool:
-        return await asyncio.wait_for(self._answers(), 5)
+        async with asyncio.timeout(5):
+            return await self._answers()
 
     async def _answers(self) -> bool:
         reader, writer = await asyncio.open_connection(HOST, self.port)

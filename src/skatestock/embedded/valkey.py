@@ -104,7 +104,8 @@ class EmbeddedValkey(EmbeddedServer):
         return "".join(f"{name} {value}\n" for name, value in settings.items())
 
     async def _is_ready(self) -> bool:
-        return await asyncio.wait_for(self._ping(), 5)
+        async with asyncio.timeout(5):
+            return await self._ping()
 
     async def _ping(self) -> bool:
         reader, writer = await asyncio.open_connection(HOST, self.port)

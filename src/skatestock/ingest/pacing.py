@@ -98,7 +98,8 @@ def name_server(error: BaseException) -> str:
 async def pause(stop: asyncio.Event, seconds: float) -> None:
     """Wait for so long, or until `stop` is set."""
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return
 

@@ -27,7 +27,8 @@ async def check_health(name: str, probe: Probe, *, timeout_seconds: float = 2.0)
     """Ask one part; whatever it raises, and silence, become an answer that is not ok."""
     started = perf_counter()
     try:
-        detail, ok = await asyncio.wait_for(probe(), timeout_seconds), True
+        async with asyncio.timeout(timeout_seconds):
+            detail, ok = await probe(), True
     except TimeoutError:
         detail, ok = f"no answer within {timeout_seconds:g} s", False
     except Exception as error:

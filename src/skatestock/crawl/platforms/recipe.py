@@ -81,10 +81,12 @@ class _HtmlItem:
         self._element = element
 
     def find_all(self, path: str) -> list["_HtmlItem"]:
+        """Find the parts that a selector names; values, which have no parts, are passed over."""
         found = compile_css(path)(self._element)
         return [_HtmlItem(element) for element in found if not isinstance(element, str)]
 
     def find(self, path: str) -> Any:
+        """Find the text of the first hit, or None."""
         found = compile_css(path)(self._element)
         if not found:
             return None
@@ -92,9 +94,11 @@ class _HtmlItem:
         return found[0] if isinstance(found[0], str) else text_of(found[0])
 
     def tell(self, path: str, words: Sequence[str]) -> bool | None:
+        """Tell whether there is a hit at all; in HTML that alone counts, whatever it says."""
         return bool(compile_css(path)(self._element))
 
     def excerpt(self) -> bytes:
+        """Return the beginning of its text, to be kept with a rejection."""
         return text_of(self._element)[:8000].encode("utf-8", "replace")
 
 
@@ -105,19 +109,23 @@ class _JsonItem:
         self._value = value
 
     def find_all(self, path: str) -> list["_JsonItem"]:
+        """Find everything that a path leads to; `[]` in it goes into every entry of a list."""
         return [_JsonItem(value) for value in _walk_path(self._value, path)]
 
     def find(self, path: str) -> Any:
+        """Find the first value that a path leads to, or None."""
         values = _walk_path(self._value, path)
         return values[0] if values else None
 
     def tell(self, path: str, words: Sequence[str]) -> bool | None:
+        """Tell what a flag says, or whether a text is one of the words; None when it is neither."""
         value = self.find(path)
         if isinstance(value, str) and words:
             return value in words
         return value if isinstance(value, bool) else None
 
     def excerpt(self) -> bytes:
+        """Return the beginning of its JSON, to be kept with a rejection."""
         return msgspec.json.encode(self._value)[:8000]
 
 

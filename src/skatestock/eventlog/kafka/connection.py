@@ -16,6 +16,7 @@ from skatestock.eventlog.errors import (
     UnknownTopicError,
 )
 from skatestock.eventlog.kafka.blocking import BlockingCalls
+from skatestock.eventlog.kafka.certificates import find_fault
 from skatestock.telemetry.logs import get_logger
 
 _Client = TypeVar("_Client")
@@ -96,6 +97,9 @@ _AWAY = frozenset(
 )
 # librdkafka's own guesses when a broker hangs up at the first word, or answers in another protocol.
 _WRONG_PROTOCOL_WORDS = ("security.protocol", "PLAINTEXT broker listener")
+_BAD_CERTIFICATE_WORDS = "certificate verify failed"
+# Where librdkafka stands when a broker that was reached hangs up, because it expected something else.
+_FIRST_WORDS = ("state UP", "state APIVERSION_QUERY")
 
 _log = get_logger(__name__)
 
@@ -157,7 +161,9 @@ class _ClientLog:
     def log(self, level: int, _template: str, *arguments: str) -> None:
         # whatever a person must know also comes as an error: these lines are for who looks for a cause
         facility, client, text = (*arguments, "", "", "")[:3]
-        self.hung_up = self.hung_up or ("closed by peer" in text and "state UP" in text)
+        self.hung_up = self.hung_up or (
+            "closed by peer" in text and any(words in text for words in _FIRST_WORDS)
+        )
         _log.debug("kafka_client", severity=level, facility=facility, client=client, text=text)
 
 
@@ -193,6 +199,8 @@ def explain(error: KafkaError, servers: KafkaServers, *, topic: str | None = Non
         )
     if code in _NO_RIGHT:
         return LogRefusedError(f"{who} does not allow this ({text}); give {_user(servers)} the right to it")
+    if _is_bad_certificate(error):
+        return _refuse_certificate(servers, "the client does not say why")
     if _is_wrong_protocol(error):
         return LogRefusedError(
             f"{who} does not speak {servers.security} ({text}); check SKATESTOCK_KAFKA_SECURITY and "
@@ -205,6 +213,18 @@ def _is_wrong_protocol(error: KafkaError) -> bool:
     if error.code() == KafkaError._TRANSPORT:
         return any(words in error.str() for words in _WRONG_PROTOCOL_WORDS)
     return error.code() == KafkaError._SSL
+
+
+def _is_bad_certificate(error: KafkaError) -> bool:
+    return error.code() == KafkaError._SSL and _BAD_CERTIFICATE_WORDS in error.str()
+
+
+def _refuse_certificate(servers: KafkaServers, fault: str) -> LogRefusedError:
+    return LogRefusedError(
+        f"the certificate of Kafka at {servers.servers} is not trusted ({fault}); check that "
+        "SKATESTOCK_KAFKA_CA_FILE holds who vouches for it (without it the system's authorities do), and "
+        "that SKATESTOCK_KAFKA_SERVERS names the brokers as their certificates do"
+    )
 
 
 def _explain_rest(error: KafkaError, servers: KafkaServers) -> EventLogError:
@@ -304,9 +324,11 @@ def _explain_worst(
     worst = _most_telling(complaints)
     if worst.code() == KafkaError._ALL_BROKERS_DOWN and hung_up:
         return LogUnavailableError(
-            f"Kafka at {servers.servers} hangs up as soon as it is asked something: it may want a login "
-            "(SKATESTOCK_KAFKA_SECURITY, SKATESTOCK_KAFKA_USER), or be about to stop"
+            f"Kafka at {servers.servers} hangs up as soon as it is asked something: it may want TLS or a "
+            "login (SKATESTOCK_KAFKA_SECURITY, SKATESTOCK_KAFKA_USER), or be about to stop"
         )
+    if _is_bad_certificate(worst) and (fault := find_fault(servers.servers, servers.ca_file)) is not None:
+        return _refuse_certificate(servers, fault)
     return explain(worst, servers)
 
 

@@ -107,7 +107,8 @@ class KafkaConsumer:
             return
         self._closed = True
         try:
-            await asyncio.wait_for(self._calls.run(self._close_clients), _CLOSE_SECONDS)
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._calls.run(self._close_clients)
         except TimeoutError:
             _log.warning("eventlog_close_hangs", group=self._group, topic=self._topic)
         self._calls.close()

@@ -243,7 +243,8 @@ async def _call(connection: Connection, calls: BlockingCalls, call: Callable[[],
 async def _finish(calls: BlockingCalls, close: Callable[[], None]) -> None:
     """Close something of Kafka's, and leave it to its thread when that takes long."""
     try:
-        await asyncio.wait_for(calls.run(close), _CLOSE_SECONDS)
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await calls.run(close)
     except (TimeoutError, KafkaException) as error:
         _log.warning("dead_letter_relay_close", error=str(error), kind=type(error).__name__)
 
@@ -274,6 +275,7 @@ async def _until_stopped(work: Coroutine[None, None, None], stop: asyncio.Event)
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return

@@ -91,7 +91,8 @@ class AppendingProducer:
                     raise explain(KafkaError(KafkaError._TIMED_OUT_QUEUE), self._servers)
                 await asyncio.sleep(_FULL_PAUSE_SECONDS)
         try:
-            await asyncio.wait_for(sending.done, self._timeout_seconds + _SLACK_SECONDS)
+            async with asyncio.timeout(self._timeout_seconds + _SLACK_SECONDS):
+                await sending.done
         except TimeoutError:
             raise explain(KafkaError(KafkaError._MSG_TIMED_OUT), self._servers) from None
         if sending.error is not None:
