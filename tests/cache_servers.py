@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers import make_public_folder, run_apart
+from tests.folders import make_public_folder
+from tests.servers import run_apart
 from tests.shared_data import missing
 
 from skatestock.embedded.valkey import EmbeddedValkey

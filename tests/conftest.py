@@ -9,7 +9,7 @@
 | `valkey_url`, `valkey` | an empty Valkey: its URL, a client |
 | `any_cache_url` | the same on Valkey and on the system's Redis |
 | `kafka_server` | a Kafka broker's address; mark the file `xdist_group("kafka")`, so that one worker has it |
-| `schema_registry_url` | a schema registry's URL; the same mark |
+| `schema_registry_url` | a schema registry's URL; `xdist_group("registry")`, or that of Kafka |
 | `data_folder` | an empty folder that servers can be started in, also by root (unlike `tmp_path`) |
 | `crawling_loop` | Twisted's reactor in the loop; mark the test `asyncio(loop_scope="session")` |
 | `shared_data` | the recorded real data, or the test is skipped |
@@ -27,8 +27,16 @@ import pytest_asyncio
 import redis
 import redis.asyncio
 from _pytest.nodeid import coerce_node_id
-from tests.servers import BOTH, CACHES, PostgresServer, TestServers, chosen_servers, make_public_folder
+from hypothesis import HealthCheck, settings
+from tests.bytecode import keep_bytecode
+from tests.folders import make_public_folder
+from tests.servers import BOTH, CACHES, PostgresServer, TestServers, chosen_servers
 from tests.shared_data import get_shared_data
+
+keep_bytecode()
+# How soon examples are made says how busy the machine is, and nothing of what is tested.
+settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.hookimpl(trylast=True)
@@ -40,9 +48,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("loadgroup", False):
         return
     for item in items:
-        mark = item.get_closest_marker("xdist_group")
-        if mark is not None and not item.nodeid.endswith(f"@{mark.args[0]}"):
-            item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0]}")
+        group = _find_group(item)
+        if group is not None and not item.nodeid.endswith(f"@{group}"):
+            item._id = coerce_node_id(f"{item.nodeid}@{group}")
+
+
+def _find_group(item: pytest.Item) -> str | None:
+    """Find which tests a test stays with: those of its mark, else those it shares a module's fixture with.
+
+    What a module starts for all its tests, as a server, would otherwise be started by every worker.
+    """
+    mark = item.get_closest_marker("xdist_group")
+    if mark is not None:
+        return str(mark.args[0])
+    fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+    if any(found[-1].scope == "module" for found in fixtures):
+        return item.path.stem
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,12 @@ import asyncio
 import itertools
 import os
 import shutil
-import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
-import psutil
+from tests.folders import MEMORY, make_public_folder, remove_leftovers
 from tests.shared_data import missing
 
 from skatestock.embedded.binaries import PostgresBinaries, find_system_postgres, get_postgres
@@ -28,10 +27,6 @@ EMBEDDED = "embedded-18"
 SYSTEM = "debian-15"
 BOTH = (EMBEDDED, SYSTEM)
 CACHES = ("valkey", "redis")
-MEMORY = Path("/dev/shm")
-"""Linux's file system in memory: making and dropping databases takes a fifth of the time there."""
-
-_MEMORY_NEEDED_BYTES = 4 * 1024**3
 
 _Result = TypeVar("_Result")
 _numbers = itertools.count(1)
@@ -45,26 +40,6 @@ def run_apart(work: Coroutine[Any, Any, _Result]) -> _Result:
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-
-
-def make_public_folder() -> Path:
-    """Make a temporary folder that PostgreSQL's account can enter: root's tmp_path is none."""
-    folder = Path(tempfile.mkdtemp(prefix="skatestock-test-"))
-    folder.chmod(0o755)
-    return folder
-
-
-def make_database_folder() -> Path:
-    """Make a folder for servers whose data ends with the tests: in memory where that has room."""
-    for left in MEMORY.glob("skatestock-databases-*-*"):
-        # A test process that was killed could not remove its own.
-        if not psutil.pid_exists(int(left.name.split("-")[2])):
-            shutil.rmtree(left, ignore_errors=True)
-    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < _MEMORY_NEEDED_BYTES:
-        return make_public_folder()
-    folder = Path(tempfile.mkdtemp(prefix=f"skatestock-databases-{os.getpid()}-", dir=MEMORY))
-    folder.chmod(0o755)
-    return folder
 
 
 def chosen_servers() -> tuple[str, ...]:
@@ -151,8 +126,8 @@ class TestServers:
     __test__ = False
 
     def __init__(self) -> None:
+        remove_leftovers()
         self._folder = make_public_folder()
-        self._database_folder = make_database_folder()
         self._postgres: dict[str, PostgresServer] = {}
         self._valkey: EmbeddedValkey | None = None
         self._redis: EmbeddedValkey | None = None
@@ -162,7 +137,7 @@ class TestServers:
     def postgres(self, kind: str) -> PostgresServer:
         """Give the PostgreSQL of a kind; skips the test where the machine has none."""
         if kind not in self._postgres:
-            server = PostgresServer(self._database_folder / kind, _get_binaries(kind))
+            server = PostgresServer(self._folder / kind, _get_binaries(kind))
             run_apart(server.server.start())
             self._postgres[kind] = server
         return self._postgres[kind]
@@ -216,7 +191,6 @@ class TestServers:
             if other is not None:
                 run_apart(other.stop())
         shutil.rmtree(self._folder, ignore_errors=True)
-        shutil.rmtree(self._database_folder, ignore_errors=True)
 
 
 def _get_binaries(kind: str) -> PostgresBinaries:

@@ -285,16 +285,16 @@ async def test_a_listener_loses_and_doubles_nothing_while_its_server_is_killed(
     await add_shop(pool)
     await ingest(pool, seen(1, offer(1000)))
     with served(database_dsn, workers=1) as (process, url), listening(f"{url}/events") as client:
-        kills = 0
+        kills, rested_at = 0, 0.0
         for turn in range(1, 61):
             await ingest(pool, seen(1 + turn, offer(1000 + turn)))
             if turn in (10, 30, 50):
                 # what was committed while nobody answered comes afterwards
                 await asyncio.to_thread(client.wait_until_connected, kills + 1)
                 # two deaths within five and a half seconds are a crash loop, which ends the server
-                await asyncio.sleep(6)
+                await asyncio.sleep(rested_at - time.monotonic())
                 kill_workers(process)
-                kills += 1
+                kills, rested_at = kills + 1, time.monotonic() + 6
             await asyncio.sleep(0.1)
         await asyncio.to_thread(client.wait, lambda: len(client.heard) >= 60, 60)
         await asyncio.sleep(0.5)
