@@ -35,7 +35,7 @@ $(TOOLS)/bin/uv:
 
 $(STAMP): $(DEV) pyproject.toml | $(UV)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) --no-python-downloads $(VENV)
-	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python $(DEV)
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(DEV)
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
 

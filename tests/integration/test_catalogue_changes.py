@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from tests.ingest_shop import (
     OUT,
     SHOP,
-    add_shop,
     at,
     ended,
     ingest,
@@ -57,12 +56,6 @@ async def ids(pool: asyncpg.Pool, listing: str = "1") -> tuple[int, int, int]:
     row = await pool.fetchrow("SELECT shop_id, product_id, id FROM listings WHERE listing_id = $1", listing)
     assert row is not None
     return row[0], row[1], row[2]
-
-
-@pytest.fixture
-async def shop(pool: asyncpg.Pool) -> asyncpg.Pool:
-    await add_shop(pool)
-    return pool
 
 
 async def test_a_new_listing_is_told_with_its_shop_and_product_and_no_points(shop: asyncpg.Pool) -> None:

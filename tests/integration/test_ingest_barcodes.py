@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
-from tests.ingest_shop import SHOP, add_shop, at, dump, ended, find_rows, ingest, offer, points, seen
+from tests.ingest_shop import SHOP, at, dump, ended, find_rows, ingest, offer, points, seen
 
 from skatestock.catalog.commands_quality import check_shop_quality
 from skatestock.catalog.quality import QualityKind
@@ -12,12 +12,6 @@ from skatestock.catalog.quality_queries import QualityFilter, QualityIssue, find
 from skatestock.vocabulary.normaliser import current_normaliser
 
 EAN, UPC, GTIN = "4006381333931", "0 12345 67890 5", "04006381333931"
-
-
-@pytest.fixture
-async def shop(pool: asyncpg.Pool) -> asyncpg.Pool:
-    await add_shop(pool)
-    return pool
 
 
 async def barcodes(pool: asyncpg.Pool) -> dict[str, tuple[str | None, str | None]]:

@@ -22,12 +22,6 @@ from skatestock.vocabulary.time import Clock, utc_now
 GOOD = encode(seen(0))
 
 
-@pytest.fixture
-async def shop(pool: asyncpg.Pool) -> asyncpg.Pool:
-    await add_shop(pool)
-    return pool
-
-
 class GivenEvents(Codec):
     """Takes values for events that no bytes could say."""
 

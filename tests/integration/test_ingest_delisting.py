@@ -8,7 +8,6 @@ from tests.ingest_shop import (
     IN,
     OUT,
     Point,
-    add_shop,
     at,
     ended,
     ingest,
@@ -21,12 +20,6 @@ from tests.ingest_shop import (
 from skatestock.events.model import Event, RejectedObservation
 
 GONE = ["delisted"]
-
-
-@pytest.fixture
-async def shop(pool: asyncpg.Pool) -> asyncpg.Pool:
-    await add_shop(pool)
-    return pool
 
 
 async def test_one_complete_crawl_without_a_listing_says_nothing(shop: asyncpg.Pool) -> None:

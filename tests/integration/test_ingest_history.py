@@ -28,12 +28,6 @@ from skatestock.ingest.consumer import IngestHandler
 from skatestock.vocabulary.availability import Availability
 
 
-@pytest.fixture
-async def shop(pool: asyncpg.Pool) -> asyncpg.Pool:
-    await add_shop(pool)
-    return pool
-
-
 async def test_the_first_sight_of_an_offer_is_a_price_point(shop: asyncpg.Pool) -> None:
     await ingest(shop, seen(0, offer(6000, IN, 8000)))
     assert await points(shop) == [Point(0, 6000, 8000, "in_stock", ["first_seen"])]

@@ -10,7 +10,6 @@ from tests.ingest_shop import (
     IN,
     OUT,
     Point,
-    add_shop,
     at,
     dump,
     ended,
@@ -23,12 +22,6 @@ from tests.ingest_shop import (
 )
 
 from skatestock.events.model import Event, RejectedObservation
-
-
-@pytest.fixture
-async def shop(pool: asyncpg.Pool) -> asyncpg.Pool:
-    await add_shop(pool)
-    return pool
 
 
 @pytest.fixture(params=[1, 100], ids=["one by one", "in one batch"])

@@ -12,7 +12,6 @@ from tests.ingest_shop import (
     SHOP,
     UNKNOWN,
     Point,
-    add_shop,
     dump,
     ended,
     find_rows,
@@ -26,12 +25,6 @@ from tests.ingest_shop import (
 from skatestock.catalog.observation_queries import find_observed_listings
 from skatestock.events.model import Event, ListingObserved, OfferObserved
 from skatestock.ingest.comparing import SAME_VERSION, Obstacle, compare_reading, find_obstacle
-
-
-@pytest.fixture
-async def shop(pool: asyncpg.Pool) -> asyncpg.Pool:
-    await add_shop(pool)
-    return pool
 
 
 def reread(

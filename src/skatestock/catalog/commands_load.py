@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 
 import asyncpg
+import msgspec
 
 from skatestock.catalog.model import (
     Change,
@@ -55,9 +57,11 @@ SELECT DISTINCT l.id FROM offers o JOIN listings l ON l.id = o.listing_id
 WHERE o.held_at IS NOT NULL AND l.shop_id = ANY ($1::int[])
 """
 
+# Options as they are written: those of most offers are the same few, and are read once.
 _OFFERS = """
-SELECT listing_id, id, offer_id, title, options, sku, position, price_minor, compare_at_minor, availability,
-    since_at, held_price_minor, held_compare_at_minor, held_at, held_crawl_id, barcode, invalid_barcode
+SELECT listing_id, id, offer_id, title, options::text, sku, position, price_minor, compare_at_minor,
+    availability, since_at, held_price_minor, held_compare_at_minor, held_at, held_crawl_id, barcode,
+    invalid_barcode
 FROM offers WHERE listing_id = ANY ($1::bigint[])
 """
 
@@ -76,6 +80,9 @@ ORDER BY p.offer_id, p.observed_at
 
 _AVAILABILITIES = {str(word): word for word in Availability}
 _CHANGES = {str(word): word for word in Change}
+
+# Offers share what it returns: a state's options are replaced, and never changed.
+_read_options = lru_cache(maxsize=4096)(msgspec.json.decode)
 
 
 async def load_shop_states(connection: Connection, demands: Mapping[str, ShopDemand]) -> dict[str, ShopState]:
@@ -154,7 +161,7 @@ async def _load_offers(
     loaded = []
     for row in await connection.fetch(_OFFERS, list(listing_ids)):
         offer = OfferState(*row[1:11])
-        offer.availability = _AVAILABILITIES[row[9]]
+        offer.options, offer.availability = _read_options(row[4]), _AVAILABILITIES[row[9]]
         offer.barcode, offer.invalid_barcode = row[15], row[16]
         by_id[row[0]].offers[offer.offer_id] = offer
         if row[13] is not None:

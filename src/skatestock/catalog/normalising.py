@@ -1,7 +1,9 @@
 """What the rules make of loaded listings, as it is written beside their raw words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from skatestock.catalog.commands import ensure_brands
@@ -67,20 +69,13 @@ def read_words(normaliser: Normaliser, words: ListingWords) -> ListingReading:
     return normaliser.read_listing(words.title, words.name, words.brand, words.product_type)
 
 
-def find_sizes(offers: Sequence[tuple[ListingState, OfferState]]) -> list[str | None]:
+def find_sizes(offers: Iterable[tuple[ListingState, OfferState]]) -> Iterator[str | None]:
     """Tell the size of each offer, None where no rule knows it; the offers of a listing come together."""
     normaliser = current_normaliser()
-    labels: list[str | None] = []
-    place = 0
-    while place < len(offers):
-        listing = offers[place][0]
-        options = []
-        while place < len(offers) and offers[place][0] is listing:
-            options.append(offers[place][1].options)
-            place += 1
-        sizes = normaliser.read_sizes(options, read_words(normaliser, _words_of(listing)))
-        labels += [size and size.label for size in sizes]
-    return labels
+    for listing, some in groupby(offers, key=itemgetter(0)):
+        reading = read_words(normaliser, _words_of(listing))
+        for size in normaliser.read_sizes([offer.options for _, offer in some], reading):
+            yield size and size.label
 
 
 def _words_of(listing: ListingState) -> ListingWords:

@@ -24,7 +24,7 @@ class Changed(NamedTuple):
     revised_points: list[tuple[OfferState, PricePoint]]
     retracted_points: list[tuple[OfferState, PricePoint]]
     told_points: list[tuple[OfferState, PricePoint]]
-    """The points of listings known before that say something new."""
+    """The points of listings known before that say something new, or are gone with none in their place."""
     shop_ids: set[int]
     product_ids: set[int]
     """Of listings known before."""
@@ -105,6 +105,11 @@ def _collect_points(changed: Changed, listing: ListingState, offer: OfferState) 
                 changed.told_points.append((offer, point))
     if offer.retracted:
         changed.retracted_points.extend((offer, point) for point in offer.retracted)
+        if listing.id:
+            replaced = {point.observed_at for point in offer.points}
+            changed.told_points.extend(
+                (offer, point) for point in offer.retracted if point.observed_at not in replaced
+            )
 
 
 def _has_changed(offer: OfferState) -> bool:

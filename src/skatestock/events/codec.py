@@ -11,11 +11,13 @@ from fastavro.read import SchemaResolutionError
 
 from skatestock.events.errors import SenselessEventError, UndecodableError
 from skatestock.events.model import Event, ListingObserved
+from skatestock.events.plain_listing import find_plain_listing
 from skatestock.events.sense import find_nonsense
 from skatestock.events.versions import EVENTS, AvroSchema, load_history
 from skatestock.events.writers import SCHEMAS_OF_OURS, Reading, UnreadableSchemaError, plan_reading
 from skatestock.vocabulary.time import Clock, utc_now
 
+_LISTING = ListingObserved.__name__
 _MAGIC_BYTE = 0
 _FRAME = Struct(">BI")
 # What fastavro raises on bytes that do not follow the schema, or that ours cannot read.
@@ -101,8 +103,8 @@ class Codec:
 
         Where ids are a registry's, `prepare` must have seen the value before.
         """
-        reading = self._readings.get(value[: _FRAME.size])
-        event = _read_body(self._find_reading(value) if reading is None else reading, value)
+        reading = self._readings.get(value[: _FRAME.size]) or self._find_reading(value)
+        event = _read_body(reading, value)
         nonsense = find_nonsense(event, clock())
         if nonsense is not None:
             raise UndecodableError("senseless", nonsense)
@@ -165,6 +167,11 @@ def _read_frame(value: bytes) -> int:
 
 
 def _read_body(reading: Reading, value: bytes) -> Event:
+    listing = find_plain_listing(value) if reading.is_ours and reading.event == _LISTING else None
+    return _follow_schema(reading, value) if listing is None else listing
+
+
+def _follow_schema(reading: Reading, value: bytes) -> Event:
     name = reading.event
     body = BytesIO(value)
     body.seek(_FRAME.size)

@@ -1,7 +1,8 @@
 """What an event must fulfil beyond its schema: checked before it is said, and again when it is heard."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from skatestock.events.model import (
     MAX_REJECTED,
@@ -40,6 +41,10 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _TOLERATED_FUTURE = timedelta(days=1)
 _LINE_BREAKS = str.maketrans("", "", "\t\n\r")
 
+# There are few of them, and each stands in thousands of events; what is refused is not remembered.
+_check_slug = lru_cache(maxsize=1024)(check_slug)
+_check_currency = lru_cache(maxsize=256)(check_currency)
+
 
 class _NonsenseError(InvalidValueError):
     """Says what makes no sense; never leaves this module."""
@@ -58,16 +63,15 @@ def find_nonsense(event: Event, now: datetime | None = None) -> str | None:
 
 
 def _check_listing(event: ListingObserved, now: datetime | None) -> None:
-    check_slug(event.shop)
-    check_currency(event.currency)
+    _check_slug(event.shop)
+    _check_currency(event.currency)
     _check_moment("observed_at", event.observed_at, now)
-    _check_identifiers((event.event_id, event.crawl_id, event.listing_id, event.parser))
-    if event.evidence is not None:
-        _check_identifiers((event.evidence,))
+    evidence = () if event.evidence is None else (event.evidence,)
+    _check_identifiers((event.event_id, event.crawl_id, event.listing_id, event.parser, *evidence))
     _check_texts((event.title, event.name), MAX_TITLE_LENGTH)
     _check_texts((event.url, event.image_url or "-"), MAX_URL_LENGTH)
     labels = (event.vendor, event.brand, event.colourway, event.product_type)
-    _check_texts((event.handle, *(label for label in labels if label is not None)), MAX_LABEL_LENGTH)
+    _check_texts([event.handle, *[label for label in labels if label is not None]], MAX_LABEL_LENGTH)
     if not 1 <= event.parser_version <= _MAX_INT:
         raise _NonsenseError(f"parser_version {event.parser_version} is no version")
     if len(event.fingerprint) != FINGERPRINT_LENGTH:
@@ -85,21 +89,23 @@ def _check_offers(offers: tuple[OfferObserved, ...]) -> None:
     labels: list[str] = []
     for offer in offers:
         _check_offer(offer)
-        labels += (offer.title, offer.sku or "", *offer.options, *offer.options.values())
-        if offer.barcode is not None:
+        labels.append(offer.title)
+        labels.extend(offer.options)
+        labels.extend(offer.options.values())
+        if offer.sku:
+            labels.append(offer.sku)
+        if offer.barcode:
             labels.append(offer.barcode)
-    characters = sum(map(len, labels)) + sum(map(len, ids))
+    # In one call for all offers: the checks cost less than calling them.
+    characters = sum(map(len, ids)) + _check_texts(labels, MAX_LABEL_LENGTH, may_be_empty=True)
     if characters > MAX_OFFER_CHARACTERS:
         raise _NonsenseError(f"offers with {characters} characters, over {MAX_OFFER_CHARACTERS}")
-    # In one call for all offers: the checks cost less than calling them.
-    _check_texts(labels, MAX_LABEL_LENGTH, may_be_empty=True)
 
 
 def _check_offer(offer: OfferObserved) -> None:
-    compare_at_minor = offer.compare_at_minor or 0
-    if not (0 <= offer.price_minor <= MAX_MINOR and 0 <= compare_at_minor <= MAX_MINOR):
+    if not (0 <= offer.price_minor <= MAX_MINOR and 0 <= (offer.compare_at_minor or 0) <= MAX_MINOR):
         raise _NonsenseError(
-            f"offer {offer.offer_id} asks {offer.price_minor}, compared with {compare_at_minor}"
+            f"offer {offer.offer_id} asks {offer.price_minor}, compared with {offer.compare_at_minor or 0}"
         )
     if len(offer.options) > MAX_OPTIONS:
         raise _NonsenseError(f"offer {offer.offer_id} has {len(offer.options)} options")
@@ -108,7 +114,7 @@ def _check_offer(offer: OfferObserved) -> None:
 
 
 def _check_crawl(event: CrawlCompleted, now: datetime | None) -> None:
-    check_slug(event.shop)
+    _check_slug(event.shop)
     _check_moment("started_at", event.started_at, now)
     _check_moment("completed_at", event.completed_at, now)
     if event.completed_at < event.started_at:
@@ -162,21 +168,24 @@ def _check_moment(name: str, moment: datetime, now: datetime | None) -> None:
         raise _NonsenseError(f"{name} {moment} is in the future")
 
 
-def _check_identifiers(texts: Iterable[str]) -> None:
+def _check_identifiers(texts: Sequence[str]) -> None:
     for text in texts:
         # Inlined from check_identifier, whose call costs more than its checks: this runs for every id seen.
         if not text or len(text) > MAX_IDENTIFIER_LENGTH or not text.isprintable():
             raise _NonsenseError(f"{text[:60]!r} cannot be an identifier")
 
 
-def _check_texts(texts: Sequence[str], max_length: int, *, may_be_empty: bool = False) -> None:
+def _check_texts(texts: Sequence[str], max_length: int, *, may_be_empty: bool = False) -> int:
+    """Refuse a text that is too long, empty or unprintable; return how many characters all have together."""
     # Asked of all texts at once, and only if that fails of each: nearly always nothing is wrong.
+    together = "".join(texts)
     if (
-        "".join(texts).isprintable()
-        and max(map(len, texts), default=0) <= max_length
+        together.isprintable()
+        # What all have together, none has alone.
+        and (len(together) <= max_length or max(map(len, texts)) <= max_length)
         and (may_be_empty or all(texts))
     ):
-        return
+        return len(together)
     for text in texts:
         if len(text) > max_length:
             raise _NonsenseError(f"a text of {len(text)} characters: {text[:60]!r}…")
@@ -184,3 +193,4 @@ def _check_texts(texts: Sequence[str], max_length: int, *, may_be_empty: bool = 
             raise _NonsenseError("a text that must not be empty is empty")
         if has_control_characters(text):
             raise _NonsenseError(f"a text holds control characters: {text[:60]!r}")
+    return len(together)

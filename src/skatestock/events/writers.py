@@ -29,6 +29,11 @@ class Reading(NamedTuple):
     reader: Any | None
     """None where both write the same bytes: nothing has to be resolved."""
 
+    @property
+    def is_ours(self) -> bool:
+        """Tell whether the records stand there just as our own schema writes them."""
+        return self.reader is None
+
 
 SCHEMAS_OF_OURS = {event: fastavro.parse_schema(load_schema(event)) for event in EVENTS}
 """Our events' schemas by name, as fastavro wants them."""

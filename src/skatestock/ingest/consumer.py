@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 
 from skatestock.catalog.commands_changes import Touched, record_change
@@ -84,8 +85,7 @@ class Tally:
 
     def add_points(self, points: Sequence[PricePoint]) -> None:
         """Count the changes in new price points."""
-        for point in points:
-            self.changes.update(point.changes)
+        self.changes.update(chain.from_iterable(point.changes for point in points))
 
     def publish(self) -> None:
         """Tell the metrics."""

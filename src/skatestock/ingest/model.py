@@ -121,8 +121,10 @@ def _observe_listing(shop: ShopState, listing: ListingState, event: ListingObser
         points = len(offer.points)
         discarded = observe_offer(offer, seen, event.observed_at, event.crawl_id)
         _refresh_words(offer, seen, position if event.offers_complete else offer.position)
-        _count_discarded(shop, listing, offer, discarded, event.observed_at)
-        changed = changed or len(offer.points) != points or discarded is not None
+        if discarded is not None:
+            _count_discarded(shop, listing, offer, discarded, event.observed_at)
+            changed = True
+        changed = changed or len(offer.points) != points
     if event.offers_complete and len(listing.offers) > len(event.offers):
         changed |= _end_missing(shop, listing, event)
     return Outcome.APPLIED if changed or listing.words_changed else Outcome.UNCHANGED
@@ -218,16 +220,15 @@ def _end_offers(
     for offer in offers:
         points = len(offer.points)
         discarded = end_offer(offer, moment, crawl_id)
-        _count_discarded(shop, listing, offer, discarded, moment)
+        if discarded is not None:
+            _count_discarded(shop, listing, offer, discarded, moment)
         ended = ended or len(offer.points) != points
     return ended
 
 
 def _count_discarded(
-    shop: ShopState, listing: ListingState, offer: OfferState, discarded: Hold | None, moment: datetime
+    shop: ShopState, listing: ListingState, offer: OfferState, discarded: Hold, moment: datetime
 ) -> None:
-    if discarded is None:
-        return
     detail = f"{discarded.price_minor} minor units of {listing.currency} were never confirmed"
     shop.rejected.append(
         RejectedRow(

@@ -219,7 +219,7 @@ def _move(
     ):
         return
     changes = price_changes(offer.price_minor, offer.compare_at_minor, price_minor, compare_at_minor)
-    if changes != [Change.FIRST_SEEN]:
+    if availability is not before and changes != [Change.FIRST_SEEN]:
         changes = merge_changes(changes, _availability_changes(before, availability))
     offer.price_minor, offer.compare_at_minor = price_minor, compare_at_minor
     offer.availability = availability
