@@ -77,6 +77,27 @@ async def test_a_compare_at_price_of_zero_is_none(shop: asyncpg.Pool, none: int 
     assert await points(shop) == [Point(0, 6000, None, "in_stock", ["first_seen"])]
 
 
+async def test_offers_that_move_at_several_moments_of_a_batch_keep_their_own(shop: asyncpg.Pool) -> None:
+    unpriced = offer(0, IN)
+    await ingest(shop, seen(0), seen(0, listing="2"), seen(0, unpriced, listing="3", crawl="long"))
+    await ingest(
+        shop,
+        seen(30, offer(5000, IN, 8000)),
+        seen(60, offer(7000, OUT), listing="2"),
+        seen(60, offer(0, OUT), listing="3", crawl="long"),
+        seen(90, offer(5500)),
+    )
+    states = {
+        row["listing_id"]: (row["price_minor"], row["compare_at_minor"], row["availability"], row["since_at"])
+        for row in (await dump(shop))["offers"]
+    }
+    assert states == {
+        "1": (5500, None, "in_stock", at(90)),
+        "2": (7000, None, "out_of_stock", at(60)),
+        "3": (None, None, "out_of_stock", at(60)),
+    }
+
+
 async def test_a_compare_at_price_below_the_price_is_kept_as_the_shop_said_it(shop: asyncpg.Pool) -> None:
     await ingest(shop, seen(0, offer(6000)), seen(30, offer(6000, compare=4000)))
     assert (await points(shop))[1:] == [Point(30, 6000, 4000, "in_stock", ["compare_at_changed"])]

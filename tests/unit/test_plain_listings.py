@@ -88,7 +88,7 @@ def test_any_number_of_offers_is_read(count: int) -> None:
 
 def damage(value: bytes, place: int, byte: int, how: str) -> bytes:
     """Spoil one byte of a message, or its length."""
-    place %= len(value)
+    place %= len(value) or 1
     match how:
         case "changed":
             return value[:place] + bytes([byte]) + value[place + 1 :]
