@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 from tests.e2e.processes import command_environ, run_command
 
@@ -64,12 +65,19 @@ def test_an_import_interrupted_while_it_starts_gives_no_traceback(
 ) -> None:
     write_many_feeds(tmp_path)
     process = start_import(tmp_path, environ)
-    time.sleep(0.3)
+    wait_until_started(process)
     process.send_signal(signal.SIGINT)
     out, said = process.communicate(timeout=60)
     # Before our own handlers are there, Python itself ends by the signal, which shells show as 130 too.
     assert process.returncode in (130, -signal.SIGINT), said
     assert (out, "Traceback" in said) == ("", False), said
+
+
+def wait_until_started(process: subprocess.Popen[str], cpu_seconds: float = 0.25) -> None:
+    """Wait until Python itself is up: told by the processor's time, which other work does not stretch."""
+    running = psutil.Process(process.pid)
+    while process.poll() is None and sum(running.cpu_times()[:2]) < cpu_seconds:
+        time.sleep(0.01)
 
 
 def write_many_feeds(folder: Path) -> None:

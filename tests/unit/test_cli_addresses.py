@@ -39,10 +39,16 @@ def greeter() -> Iterator[str]:
 
 @pytest.fixture
 def six() -> Iterator[socket.socket]:
-    """Listen on a port of IPv6's loopback only."""
+    """Listen on a port of IPv6's loopback only, which nobody has on IPv4's."""
     listener = None
     with suppress(OSError):
-        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        while listener is None:
+            listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+            try:
+                socket.create_server(("127.0.0.1", listener.getsockname()[1])).close()
+            except OSError:
+                listener.close()
+                listener = None
     if listener is None:
         pytest.skip("this machine has no IPv6 loopback")
     with listener:
