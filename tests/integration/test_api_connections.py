@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from skatestock.api import connections
-from skatestock.api.connections import Database
+from skatestock.api.connections import Database, Loan
 from skatestock.api.errors import DatabaseAwayError, DatabaseSlowError, SchemaOutdatedError
 from skatestock.database.pool import create_pool
 
@@ -38,6 +38,18 @@ async def find_backend(database: Database) -> int:
     async with database.connect() as connection:
         backend: int = await connection.fetchval("SELECT pg_backend_pid()")
         return backend
+
+
+async def take_all(database: Database) -> list[Loan]:
+    loans = [database.connect() for _ in range(3)]
+    for loan in loans:
+        await loan.__aenter__()
+    return loans
+
+
+async def give_back(loans: list[Loan]) -> None:
+    for loan in loans:
+        await loan.__aexit__(None, None, None)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -73,30 +85,24 @@ async def test_who_waits_gets_the_next_connection_that_comes_back(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "_ACQUIRE_SECONDS", 5.0)
-    taken = [database.connect() for _ in range(3)]
-    for loan in taken:
-        await loan.__aenter__()
+    taken = await take_all(database)
     waiting = asyncio.create_task(find_backend(database))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     await taken.pop().__aexit__(None, None, None)
     async with asyncio.timeout(PATIENCE_SECONDS):
         assert await waiting
-    for loan in taken:
-        await loan.__aexit__(None, None, None)
+    await give_back(taken)
 
 
 async def test_without_a_free_connection_the_database_is_said_to_be_away(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "_ACQUIRE_SECONDS", 0.05)
-    taken = [database.connect() for _ in range(3)]
-    for loan in taken:
-        await loan.__aenter__()
+    taken = await take_all(database)
     with pytest.raises(DatabaseAwayError):
         await find_backend(database)
-    for loan in taken:
-        await loan.__aexit__(None, None, None)
+    await give_back(taken)
     assert await find_backend(database)
 
 

@@ -22,6 +22,7 @@ from skatestock.cli.terminal import Terminal
 from skatestock.database.listening import LISTENING_LOSSES, listening
 from skatestock.database.pool import Connection, Pool
 from skatestock.database.transactions import is_transient, retry_transient
+from skatestock.ingest.pacing import pause
 from skatestock.jobs.commands import claim_due_job, ensure_jobs, give_back_job
 from skatestock.jobs.errors import LeaseLostError
 from skatestock.jobs.heartbeat import run_with_heartbeat
@@ -79,7 +80,7 @@ async def keep_index(platform: Platform, stop: asyncio.Event) -> None:
         except (LeaseLostError, *LISTENING_LOSSES) as error:
             # PostgreSQL may restart under us, or another take over: nothing is lost, all can be done again.
             _note_failure("index", error, expected=isinstance(error, LeaseLostError))
-        await _wait(stop, _LOOK_EVERY_SECONDS)
+        await pause(stop, _LOOK_EVERY_SECONDS)
 
 
 async def _ensure_job(pool: Pool) -> None:
@@ -116,7 +117,7 @@ async def _keep_reading(pool: Pool, stop: asyncio.Event) -> None:
             for part, step in (("discounts", _read_discounts), ("trends", _reckon_day))
         ]
         if not any(more):
-            await _wait(stop, _READ_EVERY_SECONDS)
+            await pause(stop, _READ_EVERY_SECONDS)
 
 
 async def _try_step(pool: Pool, part: str, step: Callable[[Connection], Awaitable[bool]]) -> bool:
@@ -210,15 +211,6 @@ async def _build(pool: Pool, stop: asyncio.Event, tell: Callable[[Building], Non
             return True
         tell(step)
     return False
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        # Not wait_for: before Python 3.12 it may lose a cancellation that comes with the event.
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
 
 
 async def _wait_either(stop: asyncio.Event, moved: asyncio.Event) -> None:
